@@ -1,0 +1,123 @@
+"""The one place that opens connections, for queries and for replication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import conninfo, pq
+
+from sql.errors import Busy, CutoverError, Refused, Unreachable, UsageError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Keys and captured values are PostgreSQL's text output: these settings make it the same in every session.
+# (PostgreSQL documentation, chapter 20.11 "Client Connection Defaults".)
+TEXT_OUTPUT = {
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    "xmloption": "content",
+}
+_NETWORK = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+OWN = "cutover"  # prefix of the logical messages by which capture knows the service's own transactions
+_EMIT_OWN = "SELECT pg_logical_emit_message(true, 'cutover', 'own')"
+
+
+def parameters(dsn: str, name: str, **settings: str) -> dict[str, Any]:
+    """Connection parameters of a libpq string or URL, with this service's session settings added.
+
+    Raises UsageError when libpq cannot read the string; the message never repeats it, it may hold a password.
+    """
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise UsageError("the DSN is neither a libpq string nor a postgresql:// URL", cure="see --help on --dsn") from None
+    options = " ".join(f"-c {key}={_escape(value)}" for key, value in {**TEXT_OUTPUT, **settings}.items())
+    given["options"] = " ".join(part for part in (given.get("options"), options) if part)
+    return {**_NETWORK, **given, "application_name": f"cutover {name}"}
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def connect(dsn: str, name: str, *, autocommit: bool = True, **settings: str) -> Connection:
+    """Open a session called "cutover <name>"; `settings` are server settings for it.
+
+    Raises Unreachable when the server does not answer or refuses the login.
+    """
+    try:
+        conn = psycopg.connect(**parameters(dsn, name, **settings), autocommit=autocommit)
+    except psycopg.OperationalError as error:
+        raise unreachable(error) from error
+    conn.prepare_threshold = 0 if autocommit else 5
+    conn.prepared_max = 500
+    return conn
+
+
+def connect_replication(dsn: str, name: str) -> pq.PGconn:
+    """Open a walsender session of the database (chapter 55.4, "Streaming Replication Protocol")."""
+    settings = parameters(dsn, name) | {"replication": "database"}
+    pgconn = pq.PGconn.connect(conninfo.make_conninfo("", **settings).encode())
+    if pgconn.status != pq.ConnStatus.OK:
+        message = pgconn.get_error_message()
+        pgconn.finish()
+        raise Unreachable(f"PostgreSQL does not take a replication connection: {message.strip()}")
+    return pgconn
+
+
+def unreachable(error: psycopg.Error) -> CutoverError:
+    """What a failure to reach PostgreSQL is called here."""
+    return Unreachable(
+        f"PostgreSQL does not answer: {str(error).strip()}", cure="check --dsn / CUTOVER_DSN and that the server runs"
+    )
+
+
+TRANSIENT = (
+    "08",  # connection exception
+    "40",  # serialization failure, deadlock
+    "53",  # insufficient resources: disk full, out of memory, too many connections
+    "55",  # object not in prerequisite state: lock not available
+    "57",  # operator intervention: shutdown, cancelled, cannot connect now
+    "58",  # system error: I/O
+    "25P03",  # idle in transaction timeout
+)
+
+
+def transient(error: psycopg.Error) -> bool:
+    """Can trying again help? True for lost connections, locks, shortages (appendix A, "Error Codes")."""
+    state = error.sqlstate
+    return isinstance(error, psycopg.OperationalError) if state is None else state.startswith(TRANSIENT)
+
+
+@contextmanager
+def own(conn: Connection) -> Iterator[Connection]:
+    """A transaction that capture recognises as the service's own and skips whole (C12)."""
+    with conn.transaction():
+        conn.execute(_EMIT_OWN)
+        yield conn
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn psycopg's errors into this project's tree at the edge of a command."""
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise Busy(str(error).strip()) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(f"PostgreSQL refuses: {str(error).strip()}", cure="grant it, or use another role") from error
+    except psycopg.OperationalError as error:
+        raise unreachable(error) from error
