@@ -1,0 +1,138 @@
+"""Appends frames to Kafka: idempotent, acknowledged by all in-sync replicas, bounded in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from kafka import KafkaProducer
+
+from cdc.frame import MAX_FRAME
+from cdc.kafka_errors import as_cutover, translated
+from sql.errors import CutoverError, Gap, Refused, Unreachable
+
+MAX_QUEUED = 32 << 20  # bytes that wait for an acknowledgement; more makes `append` wait
+DELIVERY_MS = 30_000  # a broker may be away this long (a restart) before the writer gives up
+CLOSE_SECONDS = 1.0
+
+
+class KafkaWriter:
+    """A `LogWriter` over Kafka. Any thread may call it; appends of one thread keep their order in each partition.
+
+    L1: `acks=all` and an idempotent producer: what is acknowledged is on every in-sync replica, and a retry inside the
+    client writes nothing twice. The first append that fails stops the writer before anything later is sent, so that no
+    watermark can overtake a lost change. L4: a frame over `MAX_FRAME` is refused before it is queued.
+    """
+
+    def __init__(self, settings: dict[str, Any], address: str, topic_identity: Callable[[str], str | None]) -> None:
+        self._address = address
+        self._topic_identity = topic_identity
+        self._identities: dict[str, str | None] = {}  # of every topic appended to, as first seen
+        self._changed = threading.Condition()
+        self._sequence = 0
+        self._acknowledged = 0
+        self._out_of_order: set[int] = set()  # acknowledged ahead of `_acknowledged`, in other partitions
+        self._queued_bytes = 0
+        self._offsets: dict[tuple[str, int], int] = {}  # last acknowledged offset
+        self._failure: CutoverError | None = None
+        with translated(address, "connecting a writer"):
+            self._producer = KafkaProducer(
+                **settings,
+                acks="all",
+                enable_idempotence=True,
+                compression_type=None,
+                linger_ms=0,
+                batch_size=MAX_FRAME,
+                max_request_size=8 << 20,
+                max_block_ms=settings["request_timeout_ms"],
+                delivery_timeout_ms=DELIVERY_MS,
+                retry_backoff_ms=20,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+
+    def append(self, topic: str, partition: int, value: bytes) -> int:
+        """Queue one frame of at most `MAX_FRAME` bytes; waits while more than `MAX_QUEUED` bytes are on their way."""
+        size = len(value)
+        if size > MAX_FRAME:
+            raise Refused(f"{self._address}: a frame of {size} bytes for {topic} exceeds the log's limit of {MAX_FRAME}")
+        if topic not in self._identities:
+            self._meet(topic)
+        with self._changed:
+            while self._failure is None and self._queued_bytes and self._queued_bytes + size > MAX_QUEUED:
+                self._changed.wait()
+            self._check()
+            # Sent under the lock: sequence numbers must follow the order in which the producer got the frames.
+            with translated(self._address, f"appending to topic {topic}"):
+                future = self._producer.send(topic, value, partition=partition, timestamp_ms=int(time.time() * 1000))
+            self._sequence += 1
+            self._queued_bytes += size
+            sequence = self._sequence
+        future.add_callback(partial(self._delivered, sequence, size))
+        future.add_errback(partial(self._failed, topic))
+        return sequence
+
+    def commit(self) -> None:
+        """Nothing to do: the producer sends as soon as a partition has nothing on its way."""
+        self._check()
+
+    def acknowledged(self) -> int:
+        """The last sequence number up to which everything is on all in-sync replicas."""
+        self._check()
+        return self._acknowledged
+
+    def queued(self) -> int:
+        return self._sequence
+
+    def wait(self, sequence: int, timeout: float) -> bool:
+        """Wait for the acknowledgement of `sequence`; raises what went wrong in the meantime."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None or self._acknowledged >= sequence, timeout)
+            self._check()
+            return self._acknowledged >= sequence
+
+    def close(self) -> None:
+        with self._changed:
+            if self._failure is None:
+                self._failure = Unreachable(f"{self._address}: the writer is closed")
+            self._changed.notify_all()
+        self._producer.close(timeout=0)
+
+    def _meet(self, topic: str) -> None:
+        identity = self._topic_identity(topic)
+        if identity is None:
+            raise Gap(f"{self._address}: topic {topic} is not there", cure="cutover heal")
+        with self._changed:
+            self._identities[topic] = identity
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _delivered(self, sequence: int, size: int, sent: Any) -> None:
+        place = (sent.topic, sent.partition)
+        with self._changed:
+            self._queued_bytes -= size
+            if sent.offset <= self._offsets.get(place, -1) and self._failure is None:
+                self._failure = Gap(
+                    f"{self._address}: topic {sent.topic} was deleted and re-created (L2): offset {sent.offset} again",
+                    cure="cutover heal",
+                )
+            self._offsets[place] = sent.offset
+            if self._failure is None:
+                self._out_of_order.add(sequence)
+                while self._acknowledged + 1 in self._out_of_order:
+                    self._acknowledged += 1
+                    self._out_of_order.remove(self._acknowledged)
+            self._changed.notify_all()
+
+    def _failed(self, topic: str, error: BaseException) -> None:
+        # Runs in the producer's own thread, before it looks for more to send: nothing later overtakes this frame.
+        self._producer._sender.force_close()
+        with self._changed:
+            if self._failure is None:
+                self._failure = as_cutover(error, self._address, f"appending to topic {topic}")
+            self._changed.notify_all()
