@@ -1,0 +1,1 @@
+"""The commands, one module per group; each only parses, calls and shows."""

@@ -1,0 +1,56 @@
+"""`cutover status`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.live import Live
+
+from cdc.log import Log, open_log
+from cutover.command import Invocation, command, option
+from cutover.plan import load_plan
+from cutover.show_status import render_status
+from cutover.signals import stop_on_signals
+from cutover.status import Status, read_status
+from sql.connection import Connection, connect
+from sql.errors import Unreachable, UsageError
+
+_SECONDS = 1.0  # between two looks of --watch
+Watch = Annotated[bool, option("--watch", "Keep looking, until Ctrl-C.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+
+    @command(app, example="cutover status --watch", reports=True)
+    def status(call: Invocation, watch: Watch = False) -> int:
+        """Where everything stands: slot, capture, partitions, lag, sides, dead letters, gaps."""
+        if watch and call.json:
+            raise UsageError("--watch and --json exclude each other", cure="call `cutover status --json` repeatedly")
+        plan = load_plan(call.settings.plan).name
+        log = open_log(call.settings.log)
+        with connect(call.settings.dsn, "status") as conn:
+            if watch:
+                return _watch(call, conn, plan, log)
+            found = read_status(conn, plan, log)
+        if call.json:
+            call.document(found.model_dump())
+        else:
+            call.out.print(render_status(found))
+        return _exit_code(found)
+
+
+def _watch(call: Invocation, conn: Connection, plan: str, log: Log) -> int:
+    stop = stop_on_signals()
+    with Live(console=call.out, auto_refresh=False) as live:
+        while True:
+            live.update(render_status(read_status(conn, plan, log)), refresh=True)
+            if stop.wait(_SECONDS):
+                return 0
+
+
+def _exit_code(status: Status) -> int:
+    """0, or 6 when the log did not answer."""
+    unknown = any(each.end_offset is None for move in status.moves for each in move.partitions)
+    return Unreachable.exit_code if unknown else 0

@@ -1,0 +1,76 @@
+"""The status as a table for people."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cutover.status import MoveStatus, Status
+
+
+def render_status(status: Status) -> RenderableType:
+    """Slot, moves and whatever is wrong, as one renderable."""
+    parts: list[RenderableType] = [_slot_line(status), _moves_table(status)]
+    parts += [Text(f"move {move.move} is halted: {move.halted}", style="red") for move in status.moves if move.halted]
+    parts += [Text(problem, style="red") for problem in status.problems]
+    return Group(*parts)
+
+
+def _slot_line(status: Status) -> Text:
+    slot = status.slot
+    text = Text(f"plan {status.plan}   log {status.log}\nslot {slot.name} ")
+    text.append("captured" if slot.active else "not captured", style="green" if slot.active else "yellow")
+    text.append(f" up to {slot.confirmed_lsn or '-'}, {bytes_text(slot.lag_bytes)} behind")
+    if slot.gap:
+        text.append(f"\ngap: {slot.gap} (cutover heal)", style="bold red")
+    return text
+
+
+def _moves_table(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("move", "side", "state", "backfill"):
+        table.add_column(title)
+    for title in ("lag", "WAL behind", "log behind", "dead letters"):
+        table.add_column(title, justify="right")
+    table.add_column("workers")
+    for move in status.moves:
+        table.add_row(*_row(move))
+    return table
+
+
+def _row(move: MoveStatus) -> tuple[str, ...]:
+    side = f"{move.side} ({move.percent} % consolidated)" if 0 < move.percent < 100 else move.side
+    behind = [None if each.end_offset is None else each.end_offset - each.offset for each in move.partitions]
+    records = "?" if any(each is None for each in behind) else str(sum(each or 0 for each in behind))
+    workers = sorted({each.worker for each in move.partitions if each.worker})
+    return (
+        move.move,
+        side,
+        "halted" if move.halted else move.state,
+        _backfill(move),
+        "?" if move.lag_ms is None else f"{move.lag_ms:,.0f} ms",
+        bytes_text(move.lag_bytes),
+        records,
+        str(move.dead_letters),
+        ", ".join(workers) or "none",
+    )
+
+
+def _backfill(move: MoveStatus) -> str:
+    backfill = move.backfill
+    if not backfill.started:
+        return "not started"
+    return f"{backfill.done:,} done" if backfill.finished else f"{backfill.done:,} of {backfill.total:,}"
+
+
+def bytes_text(count: int | None) -> str:
+    """A number of bytes for people: `1.2 MB`; `?` when unknown."""
+    if count is None:
+        return "?"
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

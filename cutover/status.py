@@ -1,0 +1,172 @@
+"""Where everything stands: slot, partitions, lag, sides, dead letters, gaps. Reads only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import dict_row
+from pydantic import BaseModel
+
+from cdc.log import Log
+from sql.connection import Connection
+from sql.control import check
+from sql.errors import CutoverError, Refused
+from sql.files import load
+
+CLOSE_BYTES = 1 << 20  # of WAL: less than this between the slot and the server is capture keeping up
+CLOSE_MS = 10_000.0  # watermarks come much oftener
+
+
+class SlotStatus(BaseModel):
+    """The plan's replication slot. `lag_bytes`: WAL that the server keeps for it. `gap`: why changes may be missing."""
+
+    name: str
+    active: bool
+    confirmed_lsn: str | None
+    lag_bytes: int | None
+    gap: str | None
+    there: bool
+    holder: str | None
+    wal_status: str | None
+    safe_wal_size: int | None
+
+
+class PartitionStatus(BaseModel):
+    """`offset` is the next to apply; `end_offset` is None when the log cannot say."""
+
+    partition: int
+    offset: int
+    end_offset: int | None
+    applied_lsn: str
+    applied_time: datetime | None
+    latency_ms: float | None
+    worker: str | None
+
+
+class BackfillStatus(BaseModel):
+    """Keys touched, and keys expected. `finished`: every key has been appended to the log."""
+
+    done: int
+    total: int
+    started: bool
+    finished: bool
+
+
+class MoveStatus(BaseModel):
+    """One move. The LSN is the minimum over its partitions, the lags the maximum (R2)."""
+
+    move: str
+    state: str
+    side: str
+    percent: int
+    halted: str | None
+    applied_lsn: str | None
+    lag_ms: float | None
+    lag_bytes: int | None
+    partitions: list[PartitionStatus]
+    dead_letters: int
+    backfill: BackfillStatus
+
+
+class Status(BaseModel):
+    """The document of `cutover status --json`."""
+
+    plan: str
+    log: str
+    slot: SlotStatus
+    moves: list[MoveStatus]
+    problems: list[str]  # what could not be read
+
+
+def read_status(conn: Connection, plan: str, log: Log) -> Status:
+    """Read the status of a prepared plan. A log that does not answer leaves `end_offset` None and a problem.
+
+    Raises Refused when the plan is not prepared.
+    """
+    check(conn)
+    slots = _rows(conn, "slot", plan=plan)
+    if not slots:
+        raise Refused(f"plan {plan} is not prepared in this database", cure="cutover prepare")
+    slot = slots[0]
+    positions = _rows(conn, "positions", plan=plan, flush_lsn=slot["flush_lsn"])
+    problems: list[str] = []
+    moves = []
+    for move in _rows(conn, "moves", plan=plan):
+        ends, problem = _end_offsets(log, move["topic"], move["partitions"])
+        if problem and problem not in problems:
+            problems.append(problem)
+        moves.append(_move(move, [each for each in positions if each["move"] == move["move"]], ends, slot))
+    return Status(plan=plan, log=slot["log"], slot=_slot(slot), moves=moves, problems=problems)
+
+
+def _rows(conn: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(load(f"status/{query}").encode(), parameters).fetchall()
+
+
+def _end_offsets(log: Log, topic: str, partitions: int) -> tuple[list[int | None], str | None]:
+    try:
+        return list(log.end_offsets(topic)), None
+    except CutoverError as error:
+        return [None] * partitions, str(error)
+
+
+def _slot(row: dict[str, Any]) -> SlotStatus:
+    gap = row["gap"]
+    if gap is None and not row["there"]:
+        gap = "the slot does not exist"
+    if gap is None and row["wal_status"] == "lost":
+        gap = "the slot was invalidated: the server removed WAL that it needs"
+    return SlotStatus(
+        name=row["slot"],
+        gap=gap,
+        **{name: row[name] for name in ("active", "confirmed_lsn", "lag_bytes", "there", "holder")},
+        **{name: row[name] for name in ("wal_status", "safe_wal_size")},
+    )
+
+
+def _move(
+    move: dict[str, Any], positions: list[dict[str, Any]], ends: list[int | None], slot: dict[str, Any]
+) -> MoveStatus:
+    partitions = [
+        PartitionStatus(end_offset=ends[row["partition"]] if row["partition"] < len(ends) else None, **row)
+        for row in positions
+    ]
+    slowest = max(positions, key=lambda row: int(row["lag_bytes"]), default=None)
+    return MoveStatus(
+        move=move["move"],
+        state=move["state"],
+        side=move["side"],
+        percent=move["percent"],
+        halted=move["halted"],
+        applied_lsn=slowest["applied_lsn"] if slowest else None,
+        lag_ms=lag_ms(partitions, slot["now"], captured=_captured(slot)),
+        lag_bytes=slowest["lag_bytes"] if slowest else None,
+        partitions=partitions,
+        dead_letters=move["dead_letters"],
+        backfill=BackfillStatus(
+            done=move["done"],
+            total=move["total"],
+            started=move["backfill_started"],
+            finished=move["finished_at"] is not None,
+        ),
+    )
+
+
+def _captured(slot: dict[str, Any]) -> bool:
+    """Is capture running and close to the server's WAL?"""
+    return bool(slot["active"]) and slot["lag_bytes"] is not None and slot["lag_bytes"] < CLOSE_BYTES
+
+
+def lag_ms(partitions: list[PartitionStatus], now: datetime, *, captured: bool) -> float | None:
+    """How old the target is, in milliseconds: 0 when everything in the log is applied and capture keeps up.
+
+    Otherwise the age of the newest commit that the slowest partition has applied; None when nothing was ever applied.
+    """
+    times = [each.applied_time for each in partitions]
+    if not times or any(time is None for time in times):
+        return None
+    age = max((now - time).total_seconds() * 1000.0 for time in times if time is not None)
+    caught_up = all(each.offset == each.end_offset for each in partitions)
+    return 0.0 if captured and caught_up and age < CLOSE_MS else max(age, 0.0)
