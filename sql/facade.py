@@ -1,0 +1,111 @@
+"""The facade: the view that applications read through, in its three forms. Pure rendering.
+
+- legacy: over the mapping, consolidated: over the target. Plain views: indexes, ORDER BY … LIMIT and prepared
+  statements go on as they would on a table.
+- canary: both branches under a one-time filter. ORDER BY … LIMIT is not pushed into it and FOR UPDATE locks
+  nothing, so it is for a percentage of sessions only. It is also the only form that obeys `SET cutover.side`.
+
+The view reads with its owner's rights and carries copies of the target's SELECT grants, so that a flip never changes
+who can read. Row security would be bypassed that way: `prepare` refuses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from sql.model import Move
+from sql.names import Name, quote
+
+Form = Literal["legacy", "consolidated", "canary"]
+
+
+@dataclass(frozen=True, slots=True)
+class FacadeColumn:
+    """A column that both branches must show alike: CREATE OR REPLACE VIEW and prepared statements insist on it.
+
+    `type` and `collation` are the target's. `cast`: the mapping's type differs from it, if only in its modifier;
+    `collate`: the mapping's collation does.
+    """
+
+    name: str
+    type: str
+    cast: bool = False
+    collate: Name | None = None
+
+
+def form_of(percent: int) -> Form:
+    """The form of the facade when this percentage of sessions reads the consolidated side."""
+    return "legacy" if percent == 0 else "consolidated" if percent == 100 else "canary"
+
+
+def create_facade(move: Move, columns: tuple[FacadeColumn, ...], form: Form) -> str:
+    """The CREATE OR REPLACE VIEW statement of a move's facade; ValueError when the plan declares none."""
+    if move.facade is None:
+        raise ValueError(f"move {move.name} has no facade")
+    select = {"legacy": _legacy, "consolidated": _consolidated, "canary": _canary}[form](move, columns)
+    names = ", ".join(quote(column.name) for column in columns)
+    return f"CREATE OR REPLACE VIEW {move.facade.sql} ({names}) AS\n{select}"
+
+
+def shape(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
+    """A digest of the facade in all its forms: the same as long as nothing about it has changed but its side."""
+    forms: tuple[Form, ...] = ("legacy", "consolidated", "canary")
+    texts = "\0".join(create_facade(move, columns, form) for form in forms)
+    return hashlib.sha256(texts.encode()).hexdigest()[:16]
+
+
+def _consolidated(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
+    return f"SELECT {_target_list(columns)}\n  FROM {move.target.sql} target"
+
+
+def _legacy(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
+    """The mapping. An `add` move shares its target with rows of others: those stay visible on both sides."""
+    mapping = f"SELECT {_mapping_list(columns)}\n  FROM {move.view.sql} mapping"
+    if move.owned is None:
+        return mapping
+    others = f"NOT EXISTS (SELECT FROM {move.owned.sql} owned WHERE {_same_key(move, 'owned', 'target')})"
+    rest = f"SELECT {_target_list(columns)}\n  FROM {move.target.sql} target\n WHERE {others}"
+    if move.existing == "keep":  # the rows of others win over the mapping
+        kept = f"SELECT FROM {move.target.sql} target WHERE {_same_key(move, 'target', 'mapping')} AND {others}"
+        return f"{mapping}\n WHERE NOT EXISTS ({kept})\nUNION ALL\n{rest}"
+    mapped = f"SELECT FROM {move.view.sql} mapping WHERE {_same_key(move, 'mapping', 'target')}"
+    return f"{mapping}\nUNION ALL\n{rest}\n   AND NOT EXISTS ({mapped})"
+
+
+def _canary(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
+    # IS (NOT) TRUE: whatever the function says, exactly one branch answers.
+    chosen = f"(SELECT cutover.reads_consolidated({_literal(move.plan)}, {_literal(move.name)}))"
+    consolidated, legacy = _consolidated(move, columns), _legacy(move, columns)
+    everything = ", ".join(quote(column.name) for column in columns)
+    return (
+        f"SELECT {everything} FROM (\n{consolidated}\n) consolidated\n WHERE {chosen} IS TRUE\nUNION ALL\n"
+        f"SELECT {everything} FROM (\n{legacy}\n) legacy\n WHERE {chosen} IS NOT TRUE"
+    )
+
+
+def _target_list(columns: tuple[FacadeColumn, ...]) -> str:
+    return ", ".join(f"target.{quote(column.name)}" for column in columns)
+
+
+def _mapping_list(columns: tuple[FacadeColumn, ...]) -> str:
+    return ", ".join(_mapped(column) for column in columns)
+
+
+def _mapped(column: FacadeColumn) -> str:
+    text = f"mapping.{quote(column.name)}"
+    if column.cast:
+        text = f"{text}::{column.type}"
+    if column.collate is not None:
+        text = f"({text} COLLATE {column.collate.sql})"
+    return f"{text} AS {quote(column.name)}" if column.cast or column.collate else text
+
+
+def _same_key(move: Move, left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{quote(column.name)} = {right}.{quote(column.name)}" for column in move.key)
+
+
+def _literal(text: str) -> str:
+    """Plan and move names are plain words (the plan's reader sees to it); quoted all the same."""
+    return "'" + text.replace("'", "''") + "'"
