@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -179,11 +180,9 @@ def blockers(
 
 def _guard_session(conn: Connection) -> bool:
     """Prepare the session; True when it may lower `deadlock_timeout`."""
-    try:
+    with suppress(psycopg.errors.DataError):
         # A backend in the middle of a statement notices that its client is gone. Not every platform has it.
         conn.execute("SET client_connection_check_interval = '100ms'", prepare=False)
-    except psycopg.errors.DataError:
-        pass
     row = conn.execute("SELECT has_parameter_privilege('deadlock_timeout', 'SET')").fetchone()
     return bool(row and row[0])
 
