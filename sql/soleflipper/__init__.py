@@ -1,0 +1,1 @@
+"""The plan that ships with the service: SoleFlipper's stock and orders."""

@@ -1,0 +1,22 @@
+-- Additive, and each a change of the catalog only: nullable, or with a constant default.
+ALTER TABLE inventory.stock
+    ADD COLUMN IF NOT EXISTS financial_id uuid,
+    ADD COLUMN IF NOT EXISTS purchase_price numeric(10,2),
+    ADD COLUMN IF NOT EXISTS sale_price numeric(10,2),
+    ADD COLUMN IF NOT EXISTS currency varchar(3),
+    ADD COLUMN IF NOT EXISTS fees jsonb,
+    ADD COLUMN IF NOT EXISTS financial_updated_at timestamp,
+    ADD COLUMN IF NOT EXISTS lifecycle_id uuid,
+    ADD COLUMN IF NOT EXISTS lifecycle_status varchar(20),
+    ADD COLUMN IF NOT EXISTS previous_lifecycle_status varchar(20),
+    ADD COLUMN IF NOT EXISTS state_changed_at timestamp,
+    ADD COLUMN IF NOT EXISTS state_changed_by varchar(50),
+    ADD COLUMN IF NOT EXISTS metrics_id uuid,
+    ADD COLUMN IF NOT EXISTS roi numeric(8,2),
+    ADD COLUMN IF NOT EXISTS profit_margin numeric(5,2),
+    ADD COLUMN IF NOT EXISTS days_in_stock int,
+    ADD COLUMN IF NOT EXISTS last_price_check timestamp,
+    ADD COLUMN IF NOT EXISTS metrics_updated_at timestamp,
+    ADD COLUMN IF NOT EXISTS reserved_qty int DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS reserved_by uuid,
+    ADD COLUMN IF NOT EXISTS reservation_expires timestamp;
