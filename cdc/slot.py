@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psycopg
 
+from cdc.replication import lsn_number
 from sql.connection import Connection, own
 from sql.errors import Busy, Refused
 from sql.files import load
@@ -101,7 +102,7 @@ def check_slot(conn: Connection, plan: Plan) -> SlotStatus:
         exists=True,
         active=found["active"],
         active_pid=found["active_pid"],
-        confirmed_lsn=lsn(found["confirmed_flush_lsn"]),
+        confirmed_lsn=lsn_number(found["confirmed_flush_lsn"]),
         lag_bytes=found["lag_bytes"],
         wal_status=found["wal_status"],
         safe_wal_size=found["safe_wal_size"],
@@ -133,20 +134,12 @@ def _gap(conn: Connection, found: dict[str, Any], system: str, confirmed: str) -
         return f"the slot {slot} was invalidated by the server: {reason}"
     if found["plugin"] != "pgoutput" or found["database"] != found["here"]:
         return f"the slot {slot} is another one: {found['plugin']} on database {found['database']}"
-    if lsn(found["confirmed_flush_lsn"]) > lsn(confirmed):
+    if lsn_number(found["confirmed_flush_lsn"]) > lsn_number(confirmed):
         return (
             f"the slot {slot} was re-created or advanced by somebody else: it stands at"
             f" {found['confirmed_flush_lsn']}, the log reaches {confirmed}"
         )
     return None
-
-
-def lsn(text: str | None) -> int:
-    """An LSN as PostgreSQL prints it (`16/B374D848`) as a number; 0 for None."""
-    if text is None:
-        return 0
-    high, low = text.split("/")
-    return (int(high, 16) << 32) | int(low, 16)
 
 
 def _read(conn: Connection, slot: str) -> dict[str, Any] | None:

@@ -1,0 +1,174 @@
+"""Replica identities: what capture needs of each source, and the online way to give it.
+
+A published table without one makes the application's own UPDATE and DELETE fail (C4); one without the target key in
+it loses the old key of a DELETE or a key change (C5). It is offered, not imposed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sql.connection import Connection
+from sql.errors import Refused
+from sql.files import load
+from sql.lock import with_lock
+from sql.model import Identity, Move
+from sql.names import Name, quote
+
+_IDENTITIES: Final[dict[str, Identity]] = {"d": "default", "i": "index", "f": "full", "n": "nothing"}
+_NAME_BYTES: Final = 63
+
+
+@dataclass(frozen=True, slots=True)
+class TableIdentity:
+    """A source, or a partition of one. `identity`: columns of the old row that WAL carries, unless it is FULL."""
+
+    root: Name
+    table: Name
+    partitioned: bool
+    kind: Identity
+    identity: tuple[str, ...]
+    primary_key: tuple[str, ...]
+    not_null: frozenset[str]
+    columns: tuple[str, ...]  # in table order, without generated ones
+
+    def serves(self, key: Iterable[str]) -> bool:
+        """Do UPDATE and DELETE stay possible when published, and carry the old `key`?"""
+        return self.kind == "full" or (bool(self.identity) and set(key) <= set(self.identity))
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """The statements that give one table a usable identity. `build` runs first and outside a transaction."""
+
+    root: Name  # the published table: `table` itself, or what it is a partition of
+    table: Name
+    kind: Literal["default", "index", "full"]
+    columns: tuple[str, ...]
+    index: str | None
+    build: str | None
+    apply: str
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (self.build, self.apply) if self.build else (self.apply,)
+
+
+def needed_keys(moves: Iterable[Move]) -> dict[Name, tuple[str, ...]]:
+    """By source, every column through which some move is keyed. A static source is not published."""
+    needed: dict[Name, dict[str, None]] = {}
+    for move in moves:
+        for source in move.sources:
+            if source.keys:
+                columns = needed.setdefault(source.name, {})
+                columns.update((column, None) for key in source.keys for column in key)
+    return {name: tuple(columns) for name, columns in needed.items()}
+
+
+def read_identities(conn: Connection, tables: Iterable[Name]) -> list[TableIdentity]:
+    """The identity of each table and of its partitions. A table that does not exist is left out."""
+    rows = conn.execute(load("publication/identities"), {"tables": [table.sql for table in tables]}).fetchall()
+    return [
+        TableIdentity(
+            root=Name(root_schema, root),
+            table=Name(schema, table),
+            partitioned=partitioned,
+            kind=_IDENTITIES[kind],
+            identity=tuple(identity),
+            primary_key=tuple(primary),
+            not_null=frozenset(not_null),
+            columns=tuple(columns),
+        )
+        for root_schema, root, schema, table, partitioned, kind, identity, primary, not_null, columns in rows
+    ]
+
+
+def remedies(conn: Connection, moves: Iterable[Move]) -> list[Remedy]:
+    """What must be done before the moves' sources can be published; empty when nothing must."""
+    needed = needed_keys(moves)
+    return [
+        remedy(found, needed[found.root])
+        for found in read_identities(conn, needed)
+        if not found.serves(needed[found.root])
+    ]
+
+
+def remedy(found: TableIdentity, key: tuple[str, ...]) -> Remedy:
+    """The cheapest identity that carries the key: the primary key, an index on (key, primary key), else FULL."""
+    table = found.table
+    if found.primary_key and set(key) <= set(found.primary_key):
+        statement = f"ALTER TABLE {table.sql} REPLICA IDENTITY DEFAULT"
+        return Remedy(found.root, table, "default", found.primary_key, None, None, statement)
+    columns = tuple(dict.fromkeys((*key, *found.primary_key)))
+    if found.primary_key and set(columns) <= found.not_null and not found.partitioned:
+        index = index_name(table, columns)
+        listed = ", ".join(quote(column) for column in columns)
+        return Remedy(
+            found.root,
+            table,
+            "index",
+            columns,
+            index,
+            f"CREATE UNIQUE INDEX CONCURRENTLY {quote(index)} ON {table.sql} ({listed})",
+            f"ALTER TABLE {table.sql} REPLICA IDENTITY USING INDEX {quote(index)}",
+        )
+    return Remedy(found.root, table, "full", (), None, None, f"ALTER TABLE {table.sql} REPLICA IDENTITY FULL")
+
+
+def index_name(table: Name, columns: tuple[str, ...]) -> str:
+    """A name for the identity index: always the same for the same table and columns, 63 bytes at most."""
+    digest = hashlib.sha256("\0".join((table.schema, table.relation, *columns)).encode()).hexdigest()[:8]
+    tail = f"_identity_{digest}"
+    head = table.relation.encode()[: _NAME_BYTES - len(tail)].decode(errors="ignore")
+    return head + tail
+
+
+def refuse(needed: Iterable[Remedy]) -> None:
+    """Raises Refused with the exact statements when there is anything to do."""
+    statements = [f"{statement};" for remedy in needed for statement in remedy.statements]
+    if statements:
+        raise Refused(
+            "published as they are, these sources would make the application's UPDATE and DELETE fail, or hide the"
+            " old key:\n  " + "\n  ".join(statements),
+            cure="run them, or let `cutover prepare --set-identity` do it online (FULL writes whole old rows to WAL)",
+        )
+
+
+def build_index(conn: Connection, remedy: Remedy) -> None:
+    """Build the identity index without blocking writers. What a killed build left behind is dropped first.
+
+    `conn` is in autocommit mode. Waits for transactions that are older; nobody waits for it.
+    """
+    if remedy.build is None or remedy.index is None:
+        return
+    wanted = {"schema": remedy.table.schema, "index": remedy.index, "table": remedy.table.sql}
+    row = conn.execute(load("publication/index"), wanted).fetchone()
+    if row is not None:
+        here, usable, columns = row
+        if not here:
+            raise Refused(f"the name {remedy.index} is taken by another relation", cure="rename it")
+        if usable and tuple(columns) == remedy.columns:
+            return
+        conn.execute(
+            f"DROP INDEX CONCURRENTLY {Name(remedy.table.schema, remedy.index).sql}".encode(), prepare=False
+        )
+    conn.execute(remedy.build.encode(), prepare=False)
+
+
+def apply_identity(
+    conn: Connection, remedy: Remedy, publication_change: tuple[str, ...] = (), lock_timeout_ms: int = 75
+) -> int:
+    """Set the identity, together with what the publication needs for it, in one short transaction; the attempts.
+
+    A column list must cover the identity at every moment, or the application's UPDATE fails.
+    """
+    build_index(conn, remedy)
+
+    def change(conn: Connection) -> None:
+        for statement in (remedy.apply, *publication_change):
+            conn.execute(statement.encode(), prepare=False)
+
+    return with_lock(conn, [remedy.table], change, lock_timeout_ms=lock_timeout_ms).attempts
