@@ -109,6 +109,4 @@ def open_log(address: str) -> Log:
         from cdc.kafka_log import KafkaLog
 
         return KafkaLog(address)
-    raise UsageError(
-        f"not an address of a log: {address.split('?')[0]!r}", cure="kafka://host:port or sqlite:///path"
-    )
+    raise UsageError(f"not an address of a log: {address.split('?')[0]!r}", cure="kafka://host:port or sqlite:///path")

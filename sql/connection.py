@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg import conninfo, pq
+from psycopg.pq.abc import PGconn
 
 from sql.errors import Busy, CutoverError, Refused, Unreachable, UsageError
 
@@ -43,31 +44,33 @@ def parameters(dsn: str, name: str, **settings: str) -> dict[str, Any]:
     try:
         given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        raise UsageError("the DSN is neither a libpq string nor a postgresql:// URL", cure="see --help on --dsn") from None
+        raise UsageError(
+            "the DSN is neither a libpq string nor a postgresql:// URL", cure="see --help on --dsn"
+        ) from None
     options = " ".join(f"-c {key}={_escape(value)}" for key, value in {**TEXT_OUTPUT, **settings}.items())
-    given["options"] = " ".join(part for part in (given.get("options"), options) if part)
-    return {**_NETWORK, **given, "application_name": f"cutover {name}"}
+    given["options"] = " ".join(part for part in (str(given.get("options") or ""), options) if part)
+    merged: dict[str, Any] = {**_NETWORK, **given, "application_name": f"cutover {name}"}
+    return merged
 
 
 def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
-def connect(dsn: str, name: str, *, autocommit: bool = True, **settings: str) -> Connection:
-    """Open a session called "cutover <name>"; `settings` are server settings for it.
+def connect(dsn: str, name: str, **settings: str) -> Connection:
+    """Open an autocommit session called "cutover <name>"; `settings` are server settings for it.
 
     Raises Unreachable when the server does not answer or refuses the login.
     """
     try:
-        conn = psycopg.connect(**parameters(dsn, name, **settings), autocommit=autocommit)
+        conn = psycopg.connect(**parameters(dsn, name, **settings), autocommit=True)
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
-    conn.prepare_threshold = 0 if autocommit else 5
     conn.prepared_max = 500
     return conn
 
 
-def connect_replication(dsn: str, name: str) -> pq.PGconn:
+def connect_replication(dsn: str, name: str) -> PGconn:
     """Open a walsender session of the database (chapter 55.4, "Streaming Replication Protocol")."""
     settings = parameters(dsn, name) | {"replication": "database"}
     pgconn = pq.PGconn.connect(conninfo.make_conninfo("", **settings).encode())

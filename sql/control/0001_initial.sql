@@ -134,6 +134,7 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + timeout;
     reached  pg_lsn;
+    asked    boolean := false;
 BEGIN
     IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         RAISE EXCEPTION 'cutover.wait_for cannot see progress in a % transaction', current_setting('transaction_isolation')
@@ -147,6 +148,10 @@ BEGIN
         END IF;
         IF reached >= lsn THEN
             RETURN reached;
+        END IF;
+        IF NOT asked THEN  -- capture answers this with a watermark to every partition
+            PERFORM pg_logical_emit_message(false, 'cutover', 'watermark');
+            asked := true;
         END IF;
         IF clock_timestamp() > deadline THEN
             RAISE EXCEPTION 'cutover.wait_for: % is applied, % was asked for, after %', reached, lsn, timeout

@@ -1,0 +1,406 @@
+"""Capture: WAL to log. Reads the replication stream, routes each change to its partition, appends frames."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from zlib import crc32
+
+import psycopg
+
+from cdc import frame, pgoutput, slot
+from cdc.frame import CHANGES, WATERMARK
+from cdc.log import Log, LogWriter
+from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_text, now_us
+from cdc.router import Buffer, Route, Router
+from sql import faultpoints
+from sql.connection import OWN, Connection, connect, own
+from sql.errors import CutoverError, Gap, Halted, Unreachable
+from sql.files import load
+from sql.model import Plan
+
+logger = logging.getLogger("cutover.capture")
+
+FRAME_BYTES = 400_000  # a partition is flushed at this size; well below frame.MAX_FRAME
+IN_FLIGHT_BYTES = 32 << 20  # appended and not acknowledged: capture stops reading beyond it (C9, C14)
+FLUSH_BEHIND = 0.05  # seconds between flushes of all partitions while behind
+FLUSH_BUSY = 0.004  # seconds to collect more changes while the last flush is still under way
+WATERMARK_BUSY = 0.025  # seconds between watermarks while the application commits
+WATERMARK_IDLE = 1.0
+CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
+WATCH = 2.0  # seconds between looks at the control schema and the sources' names
+HOUSEKEEPING = 2048  # messages between looks at the clock while behind
+
+
+class Capture:
+    """One plan's capture. `run` goes on through lost connections until stopped.
+
+    Guarantee: at least once. The slot is confirmed only up to a commit whose frames the log has acknowledged.
+    """
+
+    def __init__(self, dsn: str, plan: Plan, log: Log, reload: Callable[[], Plan] | None = None) -> None:
+        self.dsn, self.plan, self.log, self.reload = dsn, plan, log, reload
+        self.changes = 0  # captured since start
+        self.frames = 0
+        self.bytes = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Capture until stopped. Raises Gap, Refused or Halted when going on would lose changes."""
+        delay = 0.2
+        while not stop.is_set():
+            started = time.monotonic()
+            try:
+                Session(self).run(stop)
+            except PlanChanged:
+                if self.reload is not None:
+                    self.plan = self.reload()
+                logger.info("the plan was prepared anew or a move was healed; the stream starts again")
+            except Gap as gap:
+                with suppress(CutoverError), connect(self.dsn, "capture gap") as conn:
+                    slot.mark_gap(conn, self.plan, str(gap))
+                raise
+            except (Unreachable, psycopg.OperationalError) as error:
+                if time.monotonic() - started > 10:
+                    delay = 0.2
+                logger.warning("%s; trying again in %.1f s", str(error).splitlines()[0], delay)
+                stop.wait(delay)
+                delay = min(delay * 2, 5.0)
+
+
+class PlanChanged(Exception):
+    """The control schema says that this session's plan is out of date."""
+
+
+class Session:
+    """One connection's worth of capture; ends with an error or when stopped."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.capture = capture
+        self.plan, self.log = capture.plan, capture.log
+        self.router = Router(self.plan)
+        self.routes: dict[bytes, Route | None] = {}
+        self.flights: deque[tuple[int, int, int]] = deque()  # sequence, commit end, bytes
+        self.in_flight = 0  # bytes appended and not acknowledged …
+        self.appended = 0  # … and since the last flush of all partitions
+        self.committed = 0  # end of the last commit that was read whole
+        self.processed = 0  # nothing before it is still to come
+        self.confirmed = 0
+        self.told = 0
+        self.foreign = False  # the application committed something since the last watermark
+        self.demanded = False  # somebody asked for a watermark
+        self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        self.control = connect(self.capture.dsn, f"capture {self.plan.name}", statement_timeout="30s")
+        try:
+            self.confirmed = self.told = self._check()
+            self.writer: LogWriter = self.log.writer()
+            try:
+                self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
+                logger.info("capturing %s from %s", self.plan.name, lsn_text(self.confirmed))
+                try:
+                    self._loop(stop)
+                    self._finish()
+                finally:
+                    self.stream.close()
+            finally:
+                self.writer.close()
+        finally:
+            self.control.close()
+
+    def _check(self) -> int:
+        """Where the slot stands; Gap when the log or the slot is not the one that progress is bound to (C2, L2)."""
+        status = slot.check_slot(self.control, self.plan)
+        if status.gap:
+            raise Gap(status.gap, cure="cutover heal")
+        self.watched = self._watch_row()
+        for move, _, identity in self._moves():
+            if self.log.topic_identity(self.plan.move(move).topic) != identity:
+                raise Gap(f"the topic of {move} is not the one that prepare made", cure="cutover heal")
+        return status.confirmed_lsn or 0
+
+    def _moves(self) -> list[tuple[str, str | None, str | None]]:
+        rows = self.control.execute(
+            "SELECT move, halted, topic_identity FROM cutover.move WHERE plan = %s AND state <> 'completed' ORDER BY move",
+            (self.plan.name,),
+        ).fetchall()
+        known = {move.name for move in self.plan.moves}
+        return [row for row in rows if row[0] in known]
+
+    def _watch_row(self) -> tuple[object, ...]:
+        row = self.control.execute(load("capture/watch"), (self.plan.name,)).fetchone()
+        if row is None:
+            raise Gap(f"plan {self.plan.name} is not prepared", cure="cutover prepare")
+        return tuple(row)
+
+    # The loop. Hot messages are read in place: a call or a copy per change would halve the rate.
+
+    def _loop(self, stop: threading.Event) -> None:
+        next_message = self.stream.pgconn.get_copy_data
+        routes = self.routes
+        xid = lsn = commit_time = 0
+        inside = own_transaction = first = False
+        since = count = 0
+        while True:
+            size, data = next_message(1)
+            if size > 0:
+                message = bytes(data)
+                kind = message[0]
+                if kind != 119:  # not w: a keepalive
+                    end, reply = keepalive(message)
+                    if not inside:
+                        self.processed = max(self.processed, end)
+                    if reply:
+                        self.stream.feedback(self.told, self.processed)
+                    continue
+                tag = message[25]
+                if tag == 85 or tag == 73 or tag == 68:  # U, I, D
+                    first = False
+                    if own_transaction:
+                        continue
+                    route = routes[message[26:30]]
+                    if route is None:
+                        continue
+                    count += 1
+                    if (route.simple and message[30] == 78) or (tag == 68 and route.simple):  # N: no old key
+                        at = 33
+                        for _ in range(route.before):
+                            at += 5 + int.from_bytes(message[at + 1 : at + 5], "big") if message[at] == 116 else 1
+                        if message[at] == 116:
+                            key = message[at + 5 : at + 5 + int.from_bytes(message[at + 1 : at + 5], "big")]
+                            buffers = route.buffers
+                            buffer = buffers[crc32(key) % len(buffers)]
+                            buffer.keys[key] = None
+                            if buffer.xid != xid:
+                                buffer.xid = xid
+                                buffer.txns.append((xid, lsn, commit_time, len(buffer.changes)))
+                            if route.source not in buffer.sources:
+                                buffer.sources.add(route.source)
+                                buffer.relations.add(route.description)
+                            buffer.changes.append(message[25:])
+                            buffer.size += size
+                            if buffer.size > FRAME_BYTES:
+                                self._flush(buffer)
+                            continue
+                    self._spread(route, message[XLOG_HEADER:], xid, lsn, commit_time)
+                elif tag == 66:  # B
+                    lsn = int.from_bytes(message[26:34], "big")
+                    commit_time = int.from_bytes(message[34:42], "big", signed=True)
+                    xid = int.from_bytes(message[42:46], "big")
+                    inside = first = True
+                elif tag == 67:  # C
+                    self.committed = self.processed = int.from_bytes(message[35:43], "big")
+                    if not own_transaction:
+                        self.foreign = True
+                    inside = own_transaction = False
+                elif tag == 77:  # M
+                    transactional, _at, prefix, content = pgoutput.logical_message(message[XLOG_HEADER:])
+                    if prefix == OWN:
+                        own_transaction = own_transaction or (transactional and first and content == b"own")
+                        if content == b"watermark" and not transactional:
+                            self.demanded = True
+                            if not inside:
+                                self.processed = max(self.processed, _at)
+                    first = False
+                elif tag == 82:  # R
+                    self._relation(message[XLOG_HEADER:])
+                elif tag == 84 and not own_transaction:  # T
+                    self._truncate(message[XLOG_HEADER:], xid, lsn, commit_time)
+                since += 1
+                if since >= HOUSEKEEPING:
+                    since = 0
+                    self.capture.changes += count
+                    count = 0
+                    self._behind(stop)
+            elif size == 0:
+                if self.stream.wait(0):
+                    continue
+                self.capture.changes += count
+                count = 0
+                self._caught_up(inside)
+                if stop.is_set():
+                    return
+            else:
+                raise self.stream.lost()
+
+    def _spread(self, route: Route, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
+        """The general way of a change: composite keys, several moves, moved keys, columns to strip."""
+        message, places = route.spread(message)
+        touched: dict[int, tuple[Buffer, list[bytes]]] = {}
+        for buffer, key in places:
+            touched.setdefault(id(buffer), (buffer, []))[1].append(key)
+        if len(message) + 4096 > frame.MAX_FRAME:
+            logger.warning("a row of %s of %d bytes enters the log as a touch", route.source, len(message))
+            message = b""  # its key is all that converge needs (L4)
+        for buffer, keys in touched.values():
+            if buffer.size and buffer.size + len(message) > FRAME_BYTES:
+                self._flush(buffer)
+            buffer.keys.update(dict.fromkeys(keys))
+            if buffer.xid != xid:
+                buffer.xid = xid
+                buffer.txns.append((xid, lsn, commit_time, len(buffer.changes)))
+            buffer.sources.add(route.source)
+            if message:
+                buffer.relations.add(route.description)
+                buffer.changes.append(message)
+                buffer.size += len(message)
+
+    def _relation(self, message: bytes) -> None:
+        relation = pgoutput.relation(message)
+        try:
+            route = self.router.route(relation)
+        except Halted as halted:
+            self._halt(relation.oid, str(halted))
+            route = None
+        self.routes[relation.oid.to_bytes(4, "big")] = route
+
+    def _truncate(self, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
+        """A TRUNCATE is in every partition of the log, and halts the moves that read the table (C8)."""
+        for oid in pgoutput.truncated(message):
+            for move in self.router.moves_of(oid):
+                for buffer in self.router.buffers[move.name]:
+                    buffer.txns.append((xid, lsn, commit_time, len(buffer.changes)))
+                    buffer.xid = xid
+                    buffer.changes.append(message)
+                    buffer.size += len(message)
+            self._halt(oid, f"{self.router.name_of(oid)} was truncated at {lsn_text(lsn)}", lsn)
+
+    def _halt(self, oid: int, why: str, lsn: int = 0) -> None:
+        """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
+        for move in self.router.moves_of(oid):
+            logger.error("%s halts: %s", move.name, why)
+            self._halt_move(move.name, why, lsn)
+        self.watched = self._watch_row()
+
+    def _halt_move(self, move: str, why: str, lsn: int) -> None:
+        with own(self.control):
+            self.control.execute(load("capture/halt"), (why, lsn_text(lsn or self.processed), self.plan.name, move))
+
+    # What happens between messages.
+
+    def _behind(self, stop: threading.Event) -> None:
+        now = time.monotonic()
+        if now - self.last_flush > FLUSH_BEHIND:
+            self._flush_all(now)
+        self._acknowledge(now)
+        while self.in_flight > IN_FLIGHT_BYTES and not stop.is_set():
+            self.writer.wait(self.flights[0][0] if self.flights else self.writer.queued(), 0.2)
+            self._acknowledge(time.monotonic())
+
+    def _caught_up(self, inside: bool) -> None:
+        now = time.monotonic()
+        idle = self.writer.acknowledged() >= self.writer.queued()
+        pending = self.demanded or any(buffer.changes or buffer.keys for buffer in self.router.all)
+        due = idle or now - self.last_flush > FLUSH_BUSY
+        if (pending and due) or self._watermark_due(now):
+            self._flush_all(now)
+        if not inside and not pending and idle and not self.flights:
+            self.confirmed = max(self.confirmed, self.processed)  # nothing in flight: a keepalive may be confirmed (C1)
+        self._acknowledge(now)
+        if now - self.last_watch > WATCH:
+            self.last_watch = now
+            self._watch()
+        self.stream.wait(FLUSH_BUSY if (pending or self.flights) else WATERMARK_BUSY if self.foreign else 0.25)
+
+    def _watermark_due(self, now: float) -> bool:
+        since = now - self.last_watermark
+        return (self.foreign and since >= WATERMARK_BUSY) or since >= WATERMARK_IDLE
+
+    def _flush_all(self, now: float) -> None:
+        """Append what every partition has; those with nothing get a watermark when one is due."""
+        watermark = self.demanded or self._watermark_due(now)
+        for buffer in self.router.all:
+            if buffer.changes or buffer.keys:
+                self._flush(buffer)
+            elif watermark and buffer.lsn < self.processed:
+                mark = frame.encode(WATERMARK, lsn=self.processed, time=now_us())
+                self._append(buffer, mark)
+                buffer.lsn = self.processed
+        if watermark:
+            self.demanded = self.foreign = False
+            self.last_watermark = now
+        self.writer.commit()
+        self.flights.append((self.writer.queued(), self.committed, self.appended))
+        self.in_flight += self.appended
+        self.appended = 0
+        self.last_flush = now
+        faultpoints.reached("capture.after-append")
+
+    def _flush(self, buffer: Buffer) -> None:
+        value = frame.encode(
+            CHANGES,
+            lsn=self.committed,
+            time=buffer.txns[-1][2] if buffer.txns else now_us(),
+            keys=buffer.keys,
+            sources=buffer.sources,
+            relations=buffer.relations,
+            transactions=buffer.txns,
+            changes=buffer.changes,
+        )
+        faultpoints.reached("capture.before-append")
+        self._append(buffer, value)
+        buffer.lsn = self.committed
+        buffer.clear()
+
+    def _append(self, buffer: Buffer, value: bytes) -> None:
+        self.writer.append(buffer.move.topic, buffer.partition, value)
+        self.appended += len(value)
+        self.capture.frames += 1
+        self.capture.bytes += len(value)
+
+    def _acknowledge(self, now: float) -> None:
+        """Move the confirmed LSN over what the log has acknowledged, and tell the server from time to time."""
+        done = self.writer.acknowledged()
+        while self.flights and self.flights[0][0] <= done:
+            _, committed, size = self.flights.popleft()
+            self.in_flight -= size
+            self.confirmed = max(self.confirmed, committed)
+        if self.confirmed > self.told and now - self.last_confirm >= self._confirm_interval():
+            self._confirm()
+            self.last_confirm = self.last_feedback = now
+        elif now - self.last_feedback >= CONFIRM_BUSY:
+            self.stream.feedback(self.told, self.processed)  # keeps wal_sender_timeout away (C14)
+            self.last_feedback = now
+
+    def _confirm_interval(self) -> float:
+        return CONFIRM_BUSY if self.confirmed - self.told > 1 << 20 else CONFIRM_IDLE
+
+    def _confirm(self) -> None:
+        """First our own record, then the slot: the slot is never ahead of what we know that we told it (C2)."""
+        faultpoints.reached("capture.before-confirm")
+        with own(self.control):
+            self.control.execute(load("capture/confirm"), (lsn_text(self.confirmed), self.plan.name), prepare=True)
+        self.told = self.confirmed
+        self.stream.feedback(self.told, self.processed)
+        faultpoints.reached("capture.after-confirm")
+
+    def _watch(self) -> None:
+        """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""
+        row = self._watch_row()
+        if row != self.watched:
+            raise PlanChanged
+        for move in self.plan.moves:
+            for source in move.sources:
+                if _oid(self.control, source.name.sql) != source.oid and not self._is_halted(move.name):
+                    self._halt_move(move.name, f"{source.name} is another table than the one prepared", 0)
+                    self.watched = self._watch_row()
+
+    def _is_halted(self, move: str) -> bool:
+        return any(name == move and halted is not None for name, halted, _ in self._moves())
+
+    def _finish(self) -> None:
+        """Stopped: bring what is in hand into the log, and say so."""
+        self._flush_all(time.monotonic())
+        if self.writer.wait(self.writer.queued(), 10):
+            self._acknowledge(time.monotonic())
+            if self.confirmed > self.told:
+                self._confirm()
+
+
+def _oid(conn: Connection, name: str) -> int | None:
+    row = conn.execute("SELECT to_regclass(%s)::oid", (name,), prepare=True).fetchone()
+    return None if row is None or row[0] is None else int(row[0])

@@ -1,0 +1,197 @@
+"""Converge: make the target equal to the mapping for some keys. The only writer of a target (DESIGN section 2)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from consumers import dead_letters, positions
+from consumers.dead_letters import Key, Letter
+from consumers.positions import Advance
+from sql import faultpoints, render
+from sql.connection import Connection, transient
+from sql.errors import Halted, Unreachable
+from sql.model import Move, TargetColumn
+
+logger = logging.getLogger("cutover.consume")
+
+_MAX_STATEMENTS = 32  # variants by changed columns before all columns are compared always
+_LOCK_ATTEMPTS = 8  # for a single key that the application keeps locked, before the batch starts anew
+_MAX_LETTERS = 10_000  # of one batch: more is not bad data but a wrong plan
+
+# Errors of the data (appendix A): the key is at fault, not the statement and not the server.
+_DATA_ERRORS = ("21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0")
+_LOCKED = ("55P03", "40P01", "40001")  # lock_not_available, deadlock_detected, serialization_failure
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction applies: keys of one move with the transactions to wait for, and where that leads.
+
+    keys: each distinct key, with the partition and log offset that asked for it.
+    xids: top-level transaction ids that must be visible first; `newest` is the newest of them.
+    """
+
+    move: Move
+    keys: dict[Key, tuple[int, int]]
+    sources: set[str]  # empty: any may have changed
+    xids: set[int]
+    expected: dict[int, int]
+    steps: dict[int, Advance]
+
+
+@dataclass(slots=True)
+class Result:
+    """What a batch did."""
+
+    keys: int = 0
+    updated: int = 0
+    inserted: int = 0
+    deleted: int = 0
+    letters: list[Letter] = field(default_factory=list)
+
+    @property
+    def changed(self) -> int:
+        return self.updated + self.inserted + self.deleted
+
+
+class Converger:
+    """Applies batches of one move through one session."""
+
+    def __init__(self, conn: Connection, move: Move, worker: str) -> None:
+        self.conn, self.move, self.worker = conn, move, worker
+        self._statements: dict[tuple[TargetColumn, ...], str] = {}
+        self._annotate = render.bind(move.annotate_sql, move) if move.annotate_sql else None
+
+    def apply(self, batch: Batch) -> Result:
+        """Lock, wait for visibility, converge, advance, commit.
+
+        Where that fails on a lock or on the data, the keys are halved, each half in a transaction of its own that
+        locks and compares the positions again; the position is advanced once all of them are done, with the dead
+        letters. Idempotence makes the order of these transactions irrelevant.
+        """
+        result = Result(keys=len(batch.keys))
+        keys = list(batch.keys)
+        try:
+            self._transaction(batch, keys, result, last=True)
+        except psycopg.Error as error:
+            self._recover(error, batch, keys, result)
+            self._transaction(batch, [], result, last=True)
+        faultpoints.reached("consume.after-commit")
+        return result
+
+    def _transaction(self, batch: Batch, keys: Sequence[Key], result: Result, *, last: bool) -> None:
+        faultpoints.reached("consume.before-lock")
+        try:
+            locked = positions.lock(self.conn, batch.move, batch.expected)
+            if keys:
+                self._wait_visible(locked.snapshot, batch.xids)
+                faultpoints.reached("consume.before-converge")
+                done = self._converge(keys, batch)
+                duplicates = {letter.key for letter in done.letters}
+                if locked.dead:
+                    dead_letters.resolve(self.conn, batch.move, [key for key in keys if key not in duplicates])
+            else:
+                done = Result()
+            faultpoints.reached("consume.before-commit")
+            if last:
+                dead_letters.record(self.conn, batch.move, [*result.letters, *done.letters])
+                positions.advance(self.conn, batch.move, batch.steps, self.worker)
+            else:
+                self.conn.execute("COMMIT", prepare=False)
+        except BaseException:
+            self._rollback()
+            raise
+        result.updated += done.updated
+        result.inserted += done.inserted
+        result.deleted += done.deleted
+        result.letters += done.letters
+
+    def _rollback(self) -> None:
+        if not self.conn.closed and not self.conn.broken:
+            self.conn.execute("ROLLBACK", prepare=False)
+
+    def _wait_visible(self, snapshot: positions.Snapshot, xids: set[int]) -> None:
+        """A commit is decoded from WAL before it leaves the list of running transactions (A1): wait until it has."""
+        hidden = [xid for xid in xids if snapshot.hides(xid)]
+        deadline = time.monotonic() + 30
+        while hidden:
+            if time.monotonic() > deadline:
+                # e.g. synchronous replication holds a commit back; the stream waits with it
+                raise Unreachable(f"transactions {hidden[:5]} are committed in WAL and not visible after 30 s")
+            snapshot = positions.current_snapshot(self.conn)
+            hidden = [xid for xid in hidden if snapshot.hides(xid)]
+
+    def _converge(self, keys: Sequence[Key], batch: Batch) -> Result:
+        move = self.move
+        result = Result()
+        columns = render.changed_columns(move, batch.sources)
+        if not columns and move.rows == "existing":
+            return result
+        parameters = render.key_parameters(keys, len(move.key))
+        cursor = self.conn.execute(self._statement(columns).encode(), parameters, prepare=True)
+        row = cursor.fetchone()
+        assert row is not None
+        _, result.updated, result.inserted, result.deleted, duplicates = row
+        for duplicate in duplicates or ():
+            key = tuple(duplicate)
+            partition, offset = batch.keys.get(key, (0, 0))
+            result.letters.append(
+                Letter(key, partition, offset, "21000", "the mapping yields more than one row for this key", None)
+            )
+        if self._annotate is not None:
+            self.conn.execute(self._annotate.encode(), parameters, prepare=True)
+        return result
+
+    def _statement(self, columns: tuple[TargetColumn, ...]) -> str:
+        statement = self._statements.get(columns)
+        if statement is None:
+            if len(self._statements) >= _MAX_STATEMENTS and columns != self.move.written:
+                return self._statement(self.move.written)
+            statement = self._statements[columns] = render.converge(self.move, columns)
+        return statement
+
+    def _recover(self, error: psycopg.Error, batch: Batch, keys: Sequence[Key], result: Result) -> None:
+        """Find the keys at fault by halving; locked ones are tried again, faulty ones become dead letters."""
+        state = error.sqlstate or ""
+        if state in _LOCKED:
+            if len(keys) <= 1:
+                self._insist(batch, keys, result)
+                return
+        elif transient(error):
+            raise error
+        elif state.startswith(_DATA_ERRORS):
+            if len(keys) <= 1:
+                result.letters += [dead_letters.letter(error, key, *batch.keys[key]) for key in keys]
+                if not keys:
+                    raise error
+                if len(result.letters) > _MAX_LETTERS:
+                    raise Halted(
+                        f"{self.move.name}: over {_MAX_LETTERS} keys of one batch fail, the last: {error}"
+                    ) from error
+                return
+        else:
+            raise error
+        middle = len(keys) // 2
+        for half in (keys[:middle], keys[middle:]):
+            try:
+                self._transaction(batch, half, result, last=False)
+            except psycopg.Error as again:
+                self._recover(again, batch, half, result)
+
+    def _insist(self, batch: Batch, keys: Sequence[Key], result: Result) -> None:
+        for attempt in range(_LOCK_ATTEMPTS):
+            time.sleep(0.01 * 2**attempt)  # backoff: the lock's holder is the application, and gives no signal
+            try:
+                self._transaction(batch, keys, result, last=False)
+            except psycopg.Error as error:
+                if error.sqlstate not in _LOCKED:
+                    self._recover(error, batch, keys, result)
+                    return
+            else:
+                return
+        raise Unreachable(f"{self.move.name}: a row stays locked by the application; its key waits")

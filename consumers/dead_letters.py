@@ -1,0 +1,71 @@
+"""Dead letters: keys that could not be converged, with the reason, and never the value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from sql.connection import Connection
+from sql.files import load
+from sql.model import Move
+
+# Messages of these errors quote the offending value: 'invalid input syntax for type numeric: "…"'.
+_QUOTED_VALUE = re.compile(r'(?<=: )"(.*)"$', re.DOTALL)
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Why one key could not be applied, and where in the log it was asked for."""
+
+    key: Key
+    partition: int
+    offset: int
+    sqlstate: str
+    message: str
+    column: str | None
+
+
+def letter(error: psycopg.Error, key: Key, partition: int, offset: int) -> Letter:
+    """A dead letter from PostgreSQL's error: SQLSTATE, message and column, with the length of any value (A11)."""
+    primary = error.diag.message_primary or type(error).__name__
+    message = _QUOTED_VALUE.sub(lambda found: f"(a value of {len(found[1])} characters)", primary)
+    constraint = error.diag.constraint_name
+    if constraint:
+        message += f" (constraint {constraint})"
+    return Letter(key, partition, offset, error.sqlstate or "XX000", message, error.diag.column_name)
+
+
+def record(conn: Connection, move: Move, letters: Sequence[Letter]) -> None:
+    """Write them, within the caller's transaction; one that is open already counts another attempt."""
+    for each in letters:
+        conn.execute(
+            load("consume/dead_letter"),
+            (
+                move.plan,
+                move.name,
+                list(each.key),
+                each.partition,
+                each.offset,
+                each.sqlstate,
+                each.message,
+                each.column,
+            ),
+            prepare=True,
+        )
+
+
+def resolve(conn: Connection, move: Move, keys: Iterable[Key]) -> int:
+    """Close the open letters of keys that have converged, within the caller's transaction; returns how many."""
+    applied = set(keys)
+    rows = conn.execute(load("consume/open_letters"), (move.plan, move.name), prepare=True).fetchall()
+    closed = [number for number, key in rows if tuple(key) in applied]
+    if closed:
+        conn.execute(
+            "UPDATE cutover.dead_letter SET state = 'resolved', last_seen = now() WHERE id = ANY (%s)", (closed,)
+        )
+    return len(closed)

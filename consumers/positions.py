@@ -1,0 +1,106 @@
+"""Positions: how far each partition is applied. Locked, compared and advanced in the transaction of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cdc.replication import lsn_text
+from sql.connection import Connection
+from sql.errors import Busy, Halted
+from sql.files import load
+from sql.model import Move
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which transactions were visible at a moment: all before `xmin`, none from `xmax` on, none `in_progress`.
+
+    64-bit transaction ids, as pg_current_snapshot() writes them (chapter 9.27.9).
+    """
+
+    xmin: int
+    xmax: int
+    in_progress: frozenset[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        xmin, xmax, running = text.split(":")
+        return cls(int(xmin), int(xmax), frozenset(int(xid) for xid in running.split(",") if xid))
+
+    def hides(self, xid: int) -> bool:
+        """Is a committed transaction, given by its 32 low bits, not visible yet?"""
+        distance = (xid - self.xmin) & 0xFFFFFFFF
+        if distance >= 1 << 31:
+            return False  # before xmin
+        full = self.xmin + distance
+        return full >= self.xmax or full in self.in_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Where a partition stands after a batch. `lsn` 0 leaves the applied LSN as it is."""
+
+    offset: int
+    lsn: int
+    time: int  # microseconds since 2000-01-01; 0: unknown
+    latency_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What locking told: the snapshot to judge visibility by, and the keys that are dead letters now."""
+
+    snapshot: Snapshot
+    dead: bool
+
+
+def read(conn: Connection, move: Move, partitions: Sequence[int]) -> dict[int, int]:
+    """The next offset to apply, by partition."""
+    rows = conn.execute(load("consume/read_positions"), (move.plan, move.name, list(partitions))).fetchall()
+    return {int(partition): int(offset) for partition, offset in rows}
+
+
+def lock(conn: Connection, move: Move, expected: Mapping[int, int]) -> Locked:
+    """Begin: lock the rows of these partitions, in order, and compare. One round trip.
+
+    Raises Busy when another worker has advanced one (A2: this worker only thinks that it owns it), Halted when the
+    move stands still. The transaction is open afterwards, also after an error.
+    """
+    with conn.pipeline():
+        conn.execute("BEGIN", prepare=False)
+        conn.execute("SELECT pg_logical_emit_message(true, 'cutover', 'own')", prepare=True)
+        cursor = conn.execute(load("consume/lock_positions"), (move.plan, move.name, sorted(expected)), prepare=True)
+    rows = cursor.fetchall()
+    found = {int(row[0]): int(row[1]) for row in rows}
+    if found != dict(expected):
+        raise Busy(f"{move.name}: partitions stand at {found}, this worker expected {dict(expected)}")
+    halted = rows[0][3]
+    if halted is not None:
+        raise Halted(f"{move.name} halts: {halted}", cure="cutover heal")
+    return Locked(Snapshot.parse(rows[0][2]), bool(rows[0][4]))
+
+
+def current_snapshot(conn: Connection) -> Snapshot:
+    """A fresh snapshot, in READ COMMITTED."""
+    row = conn.execute("SELECT pg_current_snapshot()::text", prepare=True).fetchone()
+    assert row is not None
+    return Snapshot.parse(row[0])
+
+
+def advance(conn: Connection, move: Move, steps: Mapping[int, Advance], worker: str) -> None:
+    """Advance and commit, in one round trip."""
+    partitions = sorted(steps)
+    arguments = (
+        worker,
+        partitions,
+        [steps[at].offset for at in partitions],
+        [lsn_text(steps[at].lsn) for at in partitions],
+        [steps[at].time for at in partitions],
+        [steps[at].latency_ms for at in partitions],
+        move.plan,
+        move.name,
+    )
+    with conn.pipeline():
+        conn.execute(load("consume/advance_positions"), arguments, prepare=True)
+        conn.execute("COMMIT", prepare=False)

@@ -1,0 +1,296 @@
+"""The worker: reads its partitions of the log and converges the keys they name, until stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg
+
+from cdc import frame, slot
+from cdc.capture import PlanChanged
+from cdc.frame import PG_EPOCH_US, Frame, UnreadableFrame
+from cdc.log import Log, LogReader, Record
+from cdc.router import decode_key
+from consumers import positions
+from consumers.converge import Batch, Converger, Result
+from consumers.lease import IDLE_SESSION_TIMEOUT, Lease, Leases
+from consumers.positions import Advance
+from sql.connection import Connection, connect, own, transient
+from sql.errors import Busy, CutoverError, Gap, Halted, Refused, Unreachable
+from sql.files import load
+from sql.model import Move, Plan
+
+logger = logging.getLogger("cutover.consume")
+
+REBALANCE = 1.0  # seconds between looks at who else works
+WATCH = 2.0  # seconds between looks at the plan in the control schema
+POLL_IDLE = 0.25  # seconds to wait for records when there is nothing to do
+FIRST_BATCH, MIN_BATCH, MAX_BATCH = 1_000, 50, 50_000  # keys
+TARGET_SECONDS = 0.4  # a batch's; with the lock timeout it stays below PostgreSQL's deadlock_timeout of 1 s (A5)
+LOCK_TIMEOUT = "400ms"
+QUEUE_BYTES = 32 << 20  # read and not applied: the worker stops reading beyond it (C9)
+WATERMARK_PATIENCE = 0.2  # seconds that a partition's idle watermarks may wait for company
+
+SESSION = {
+    "lock_timeout": LOCK_TIMEOUT,
+    "idle_session_timeout": IDLE_SESSION_TIMEOUT,
+    "idle_in_transaction_session_timeout": "15s",
+    "plan_cache_mode": "force_generic_plan",  # a custom plan per batch would plan 20,000 constants each time
+    "synchronous_commit": "off",  # safe: position and data are lost or kept together, the log has it again
+    "jit": "off",
+}
+
+
+@dataclass(slots=True)
+class Partition:
+    """What is read of one leased partition and not applied yet."""
+
+    lease: Lease
+    offset: int  # next to apply
+    frames: deque[tuple[int, Frame, int]] = field(default_factory=deque)  # offset, frame, bytes
+
+
+class Worker:
+    """One process's share of a plan. Start as many as there are partitions; each finds its share.
+
+    Guarantee: a change is applied at least once and with the effect of once; see consumers.converge.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        plan: Plan,
+        log: Log,
+        reload: Callable[[], Plan] | None = None,
+        on_batch: Callable[[Move, Result, float], None] | None = None,
+    ) -> None:
+        self.dsn, self.plan, self.log, self.reload, self.on_batch = dsn, plan, log, reload, on_batch
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def run(self, stop: threading.Event) -> None:
+        """Consume until stopped; goes on through lost connections. Raises Gap, Refused."""
+        delay = 0.2
+        while not stop.is_set():
+            started = time.monotonic()
+            try:
+                Session(self).run(stop)
+            except PlanChanged:
+                if self.reload is not None:
+                    self.plan = self.reload()
+            except Gap as gap:
+                with suppress(CutoverError), connect(self.dsn, "consume gap") as conn:
+                    slot.mark_gap(conn, self.plan, str(gap))
+                raise
+            except (Unreachable, psycopg.Error) as error:
+                if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                    raise Refused(str(error).strip(), cure="grant it to the consumer's role") from error
+                if isinstance(error, psycopg.Error) and not transient(error):
+                    raise
+                if time.monotonic() - started > 10:
+                    delay = 0.2
+                logger.warning("%s; trying again in %.1f s", str(error).splitlines()[0], delay)
+                stop.wait(delay)
+                delay = min(delay * 2, 5.0)
+
+
+class Session:
+    """One connection's worth of consuming."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.plan = worker, worker.plan
+        self.partitions: dict[tuple[str, int], Partition] = {}  # by (topic, partition)
+        self.queued = 0  # bytes read and not applied
+        self.limit = {move.name: FIRST_BATCH for move in self.plan.moves}
+        self.moves = {move.topic: move for move in self.plan.moves}
+        self.last_rebalance = self.last_watch = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        self.conn: Connection = connect(self.worker.dsn, f"consume {self.plan.name}", **SESSION)
+        try:
+            self.watched = self._watch_row()
+            self.leases = Leases(self.conn, self.plan)
+            self.convergers = {move.name: Converger(self.conn, move, self.worker.name) for move in self.plan.moves}
+            self.reader: LogReader = self.worker.log.reader()
+            try:
+                self._loop(stop)
+            finally:
+                self.reader.close()
+        finally:
+            self.conn.close()
+
+    def _loop(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            now = time.monotonic()
+            if now - self.last_rebalance >= REBALANCE:
+                self._rebalance()
+                self.last_rebalance = now
+            if now - self.last_watch >= WATCH:
+                self._watch()
+                self.last_watch = now
+            ready = any(partition.frames for partition in self.partitions.values())
+            if self.queued < QUEUE_BYTES:
+                self._take(self.reader.poll(0 if ready else POLL_IDLE))
+            for move in self.moves.values():
+                self._apply(move)
+
+    # Leases
+
+    def _rebalance(self) -> None:
+        taken, given = self.leases.rebalance()
+        if not taken and not given:
+            return
+        for lease in given:
+            self._drop((self.plan.move(lease.move).topic, lease.partition))
+        for move in self.plan.moves:
+            mine = {lease.partition: lease for lease in taken if lease.move == move.name}
+            offsets = positions.read(self.conn, move, list(mine)) if mine else {}
+            for number, lease in mine.items():
+                self.partitions[(move.topic, number)] = Partition(lease, offsets[number])
+        self._assign()
+        logger.info("%s has %d partitions", self.worker.name, len(self.partitions))
+
+    def _drop(self, at: tuple[str, int]) -> None:
+        partition = self.partitions.pop(at, None)
+        if partition is not None:
+            self.queued -= sum(size for _, _, size in partition.frames)
+
+    def _assign(self) -> None:
+        """Read on from behind what is queued."""
+        self.reader.assign(
+            {
+                at: partition.frames[-1][0] + 1 if partition.frames else partition.offset
+                for at, partition in self.partitions.items()
+            }
+        )
+
+    # Reading
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            partition = self.partitions.get((record.topic, record.partition))
+            if partition is None:
+                continue
+            try:
+                decoded = frame.decode(record.value)
+            except UnreadableFrame as error:
+                self._halt(record, error)
+                return
+            partition.frames.append((record.offset, decoded, len(record.value)))
+            self.queued += len(record.value)
+
+    def _halt(self, record: Record, error: UnreadableFrame) -> None:
+        """An unreadable record stops its move with the offset, and is never skipped (L6)."""
+        move = self.moves[record.topic]
+        why = f"partition {record.partition}, offset {record.offset}: {error}"
+        logger.error("%s halts: %s", move.name, why)
+        with own(self.conn):
+            self.conn.execute(load("capture/halt"), (why, "0/0", self.plan.name, move.name))
+        self.last_rebalance = 0.0
+        for at in [at for at in self.partitions if at[0] == record.topic]:
+            self._drop(at)
+        self._assign()
+
+    # Applying
+
+    def _apply(self, move: Move) -> None:
+        batch, taken = self._batch(move)
+        if batch is None:
+            return
+        started = time.monotonic()
+        try:
+            result = self.convergers[move.name].apply(batch)
+        except Halted as halted:
+            logger.error("%s", halted)
+            self._stand_still(move)
+            return
+        except Busy:
+            logger.warning("%s: a partition was advanced by another worker; its lease is taken anew", move.name)
+            raise
+        seconds = time.monotonic() - started
+        for partition, count in taken:
+            for _ in range(count):
+                _, _, size = partition.frames.popleft()
+                self.queued -= size
+            partition.offset = batch.steps[partition.lease.partition].offset
+        if batch.keys:
+            self._adapt(move, len(batch.keys), seconds)
+            if result.letters:
+                logger.error("%s: %d keys are dead letters", move.name, len(result.letters))
+            if self.worker.on_batch is not None:
+                self.worker.on_batch(move, result, seconds)
+
+    def _stand_still(self, move: Move) -> None:
+        for at in [at for at in self.partitions if at[0] == move.topic]:
+            self._drop(at)
+        self._assign()
+        self.last_rebalance = 0.0
+
+    def _batch(self, move: Move) -> tuple[Batch | None, list[tuple[Partition, int]]]:
+        """Whole frames of every leased partition of a move, in turn, up to the move's limit of keys."""
+        limit = self.limit[move.name]
+        batch = Batch(move, {}, set(), set(), {}, {})
+        taken: list[tuple[Partition, int]] = []
+        everything = False
+        raw: dict[bytes, tuple[int, int]] = {}
+        newest = 0
+        active = [p for at, p in self.partitions.items() if at[0] == move.topic and p.frames]
+        for partition in active:
+            number, count, lsn, at_time = partition.lease.partition, 0, 0, 0
+            share = len(raw) + max(1, limit // len(active))
+            for offset, each, _ in partition.frames:
+                if count and len(raw) + len(each.keys) > share:
+                    break
+                count += 1
+                place = (number, offset)
+                raw.update(dict.fromkeys(each.keys, place))
+                lsn = max(lsn, each.lsn)
+                at_time = each.time
+                if each.kind == frame.TOUCH:
+                    everything = True
+                elif each.kind == frame.CHANGES:
+                    batch.sources.update(each.sources)
+                    batch.xids |= each.xids()
+                    newest = max(newest, each.time)
+            taken.append((partition, count))
+            batch.expected[number] = partition.offset
+            last = partition.frames[count - 1][0]
+            batch.steps[number] = Advance(last + 1, lsn, at_time, None)
+        if not taken:
+            return None, []
+        if everything:
+            batch.sources.clear()
+        batch.keys = {decode_key(key): raw[key] for key in sorted(raw)}
+        if newest:
+            latency = (time.time_ns() // 1000 - PG_EPOCH_US - newest) / 1000
+            batch.steps = {n: Advance(s.offset, s.lsn, s.time, latency) for n, s in batch.steps.items()}
+        return batch, taken
+
+    def _adapt(self, move: Move, keys: int, seconds: float) -> None:
+        """Batches follow a target duration: they grow while behind and fast, and shrink when slow."""
+        limit = self.limit[move.name]
+        if seconds > TARGET_SECONDS and keys > MIN_BATCH:
+            limit = max(MIN_BATCH, int(keys * TARGET_SECONDS / seconds))
+        elif keys >= limit // 2 and seconds < TARGET_SECONDS / 2:
+            limit = min(MAX_BATCH, limit * 2)
+        self.limit[move.name] = limit
+
+    # Watching
+
+    def _watch_row(self) -> tuple[object, ...]:
+        row = self.conn.execute(load("capture/watch"), (self.plan.name,)).fetchone()
+        if row is None:
+            raise Refused(f"plan {self.plan.name} is not prepared", cure="cutover prepare")
+        return (row[0], row[3])
+
+    def _watch(self) -> None:
+        row = self._watch_row()
+        if row != self.watched:
+            raise PlanChanged

@@ -1,0 +1,196 @@
+"""Statements of a move, rendered in one place: converge, its keys, every key there is.
+
+Keys go in as one array parameter per key component (%(k1)s, %(k2)s …), in PostgreSQL's array notation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from sql.compare import any_differs
+from sql.model import Move, TargetColumn
+from sql.names import Name, quote
+
+_PARAMETER = re.compile(r"(?<![:\w]):(keys|key\d+|since|until)\b")
+_NEEDS_ESCAPE = re.compile(r'["\\]')
+
+
+def array_literal(texts: Sequence[str]) -> str:
+    """Texts as PostgreSQL's array input, every element quoted (chapter 8.15.6)."""
+    if not texts:
+        return "{}"
+    joined = '","'.join(texts)
+    if "\\" in joined or joined.count('"') != 2 * (len(texts) - 1):
+        joined = '","'.join(_NEEDS_ESCAPE.sub(r"\\\g<0>", text) for text in texts)
+    return '{"' + joined + '"}'
+
+
+def _placeholder(name: str) -> str:
+    """Stands for a parameter until the percent signs of identifiers have been doubled."""
+    return f"\0{name}\0"
+
+
+def _parameterised(text: str) -> str:
+    return re.sub("\0([a-z0-9]+)\0", r"%(\1)s", text.replace("%", "%%"))
+
+
+def key_parameters(keys: Sequence[tuple[str, ...]], width: int) -> dict[str, str]:
+    """Keys as the parameters of the statements here."""
+    return {f"k{at + 1}": array_literal([key[at] for key in keys]) for at in range(width)}
+
+
+def base_type(column: TargetColumn) -> str:
+    """The column's type without its modifier, so that a cast neither rounds nor truncates."""
+    bare = re.sub(r"\(\d+(,-?\d+)?\)", "", column.type)
+    return {"character": "bpchar", "bit": "varbit"}.get(bare, bare)
+
+
+def bind(text: str, move: Move) -> str:
+    """A plan's statement with its :keys, :key1 …, :since, :until as parameters, and its percent signs doubled."""
+
+    def parameter(match: re.Match[str]) -> str:
+        word = match[1]
+        if word in ("since", "until"):
+            return f"%({word})s::timestamptz"
+        at = 0 if word == "keys" else int(word[3:]) - 1
+        return f"%(k{at + 1})s::{base_type(move.key[at])}[]"
+
+    return _PARAMETER.sub(parameter, text.replace("%", "%%").strip().rstrip(";"))
+
+
+def changed_columns(move: Move, sources: Iterable[str]) -> tuple[TargetColumn, ...]:
+    """The written columns that a change of these sources can change; all of them where rows may come or go."""
+    names = set(sources)
+    if move.rows != "existing" or not names or move.target.sql in names:
+        return move.written
+    return tuple(column for column in move.written if names & {source.sql for source in column.depends})
+
+
+def converge(move: Move, columns: Sequence[TargetColumn]) -> str:
+    """The statement that makes the target equal to the mapping for the given keys.
+
+    One row comes back: rows in the mapping, rows updated, inserted, deleted, and the keys for which the mapping
+    yields more than one row (text[][], or NULL), which are left alone (A7, A8).
+    """
+    parts = [_mapping_rows(move, columns), _update(move, columns)]
+    counts = ["(SELECT count(*) FROM v)", "(SELECT count(*) FROM updated)"]
+    if move.rows == "existing":
+        counts += ["0", "0"]
+    else:
+        parts += [_insert(move, columns), *_delete(move)]
+        counts += ["(SELECT count(*) FROM inserted)", "(SELECT count(*) FROM deleted)"]
+    if move.unique:
+        counts.append("NULL::text[]")
+    else:
+        texts = ", ".join(f"v.{quote(k.name)}::text" for k in move.key)
+        counts.append(f'(SELECT array_agg(DISTINCT ARRAY[{texts}]) FROM v WHERE v."cutover rows" > 1)')
+    return _parameterised("WITH " + ",\n".join(parts) + f"\nSELECT {', '.join(counts)}")
+
+
+def _mapping_rows(move: Move, columns: Sequence[TargetColumn]) -> str:
+    """Materialized, so that PostgreSQL drops the joins nobody asks for and evaluates each expression once."""
+    names = [quote(column.name) for column in (*move.key, *columns)]
+    key = [quote(column.name) for column in move.key]
+    rows = "" if move.unique else f', count(*) OVER (PARTITION BY {", ".join("m." + k for k in key)}) AS "cutover rows"'
+    listed = ", ".join(f"m.{name}" for name in names)
+    if len(key) == 1:
+        return (
+            f"v AS MATERIALIZED (SELECT {listed}{rows} FROM {move.view} m"
+            f" WHERE m.{key[0]} = ANY ({_placeholder('k1')}::{base_type(move.key[0])}[]))"
+        )
+    # One lookup per key: an = ANY per component would probe their cross product.
+    match = " AND ".join(f"x.{k} = k.{k}" for k in key)
+    inner = ", ".join(f"x.{name}" for name in names)
+    return (
+        f"k AS ({_given_keys(move)}),\nv AS MATERIALIZED (SELECT {listed}{rows} FROM k"
+        f" CROSS JOIN LATERAL (SELECT {inner} FROM {move.view} x WHERE {match} OFFSET 0) m)"
+    )
+
+
+def _given_keys(move: Move) -> str:
+    """A SELECT of the keys given as parameters; raw text, for use within this module."""
+    arrays = ", ".join(f"{_placeholder(f'k{at + 1}')}::{base_type(k)}[]" for at, k in enumerate(move.key))
+    names = ", ".join(quote(k.name) for k in move.key)
+    return f"SELECT {names} FROM unnest({arrays}) AS given ({names})"
+
+
+def _single(move: Move) -> str:
+    return "" if move.unique else ' AND v."cutover rows" = 1'
+
+
+def _same_key(move: Move, left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{quote(k.name)} = {right}.{quote(k.name)}" for k in move.key)
+
+
+def _update(move: Move, columns: Sequence[TargetColumn]) -> str:
+    if not columns:
+        return "updated AS (SELECT WHERE false)"
+    assigned = ", ".join(f"{quote(c.name)} = v.{quote(c.name)}" for c in columns)
+    mine = ""
+    if move.owned and move.existing != "overwrite":
+        mine = f" AND EXISTS (SELECT FROM {move.owned} o WHERE {_same_key(move, 'o', 'v')})"
+    return (
+        f"updated AS (UPDATE {move.target} t SET {assigned} FROM v"
+        f" WHERE {_same_key(move, 't', 'v')}{_single(move)}{mine} AND {any_differs(columns, 'v', 't')} RETURNING 1)"
+    )
+
+
+def _insert(move: Move, columns: Sequence[TargetColumn]) -> str:
+    names = [quote(c.name) for c in (*move.key, *columns)]
+    key = ", ".join(quote(k.name) for k in move.key)
+    listed = ", ".join(names)
+    insert = (
+        f"inserted AS (INSERT INTO {move.target} ({listed}) SELECT {', '.join('v.' + n for n in names)} FROM v"
+        f" WHERE NOT EXISTS (SELECT FROM {move.target} t WHERE {_same_key(move, 't', 'v')}){_single(move)}"
+        f" RETURNING {key})"
+    )
+    if move.owned:
+        insert += (
+            f",\nremembered AS (INSERT INTO {move.owned} ({key}) SELECT {key} FROM inserted ON CONFLICT DO NOTHING)"
+        )
+    return insert
+
+
+def _delete(move: Move) -> list[str]:
+    gone = f"NOT EXISTS (SELECT FROM v WHERE {_same_key(move, 'v', 'g')})"
+    given = f"({_given_keys(move)}) g"
+    if not move.owned:
+        return [
+            f"deleted AS (DELETE FROM {move.target} t USING {given} WHERE {_same_key(move, 't', 'g')} AND {gone} RETURNING 1)"
+        ]
+    return [
+        f"deleted AS (DELETE FROM {move.target} t USING {given}, {move.owned} o WHERE {_same_key(move, 't', 'g')}"
+        f" AND {_same_key(move, 'o', 'g')} AND {gone} RETURNING 1)",
+        f"forgotten AS (DELETE FROM {move.owned} o USING {given} WHERE {_same_key(move, 'o', 'g')} AND {gone})",
+    ]
+
+
+def every_key(move: Move, limit: int, *, after: bool) -> str:
+    """The next `limit` keys in order, of all that may need a touch: the mapping's, and those that only the target has.
+
+    With `after`, beyond the key given as %(c1)s, %(c2)s … (text).
+    """
+    names = [quote(k.name) for k in move.key]
+    listed = ", ".join(names)
+    beyond = (
+        f"({listed}) > ({', '.join(_placeholder(f'c{at + 1}') + '::' + base_type(k) for at, k in enumerate(move.key))})"
+    )
+    present = " AND ".join(f"{name} IS NOT NULL" for name in names)
+    where = f"{present} AND {beyond}" if after else present
+    relations: list[Name] = [move.view]
+    if move.rows == "all":
+        relations.append(move.target)
+    elif move.owned:
+        relations.append(move.owned)
+    portions = [
+        f"(SELECT {listed} FROM {relation} WHERE {where} ORDER BY {listed} LIMIT {limit:d})" for relation in relations
+    ]
+    texts = ", ".join(f"every.{name}::text" for name in names)
+    order = ", ".join(f"every.{name}" for name in names)
+    return _parameterised(f"SELECT {texts} FROM ({' UNION '.join(portions)}) every ORDER BY {order} LIMIT {limit:d}")
+
+
+def count_keys(move: Move) -> str:
+    """An estimate of the number of keys: the planner's, for the largest source."""
+    return "SELECT coalesce(max(reltuples), 0)::bigint FROM pg_catalog.pg_class WHERE oid = ANY (%s)"
