@@ -1,5 +1,5 @@
--- The SoleFlipper database as the optimization plan presumes it, before any of the plan is applied.
--- Timestamps carry no time zone; the application writes UTC into them.
+-- The SoleFlipper database as the optimization plan presumes it, before any of the plan is applied; its foreign keys and
+-- secondary indexes are in legacy_references.sql. Timestamps carry no time zone; the application writes UTC into them.
 CREATE SCHEMA platform;
 CREATE SCHEMA supplier;
 CREATE SCHEMA catalog;
@@ -35,7 +35,7 @@ CREATE TABLE supplier.account (
 
 CREATE TABLE catalog.category (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    parent_id  uuid REFERENCES catalog.category (id),
+    parent_id  uuid,
     name       varchar(100) NOT NULL,
     slug       varchar(100) NOT NULL UNIQUE,
     created_at timestamp    NOT NULL DEFAULT now()
@@ -50,7 +50,7 @@ CREATE TABLE catalog.brand (
 
 CREATE TABLE catalog.brand_patterns (
     id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    brand_id     uuid         NOT NULL REFERENCES catalog.brand (id),
+    brand_id     uuid         NOT NULL,
     pattern      varchar(255) NOT NULL,
     pattern_type varchar(50)  NOT NULL DEFAULT 'keyword',
     priority     int          NOT NULL DEFAULT 100,
@@ -60,7 +60,7 @@ CREATE TABLE catalog.brand_patterns (
 -- Four tables that all say what a size is.
 CREATE TABLE catalog.sizes (
     id                 uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    category_id        uuid REFERENCES catalog.category (id),
+    category_id        uuid,
     value              varchar(20)  NOT NULL,
     standardized_value numeric(4,1),
     region             varchar(10)  NOT NULL,
@@ -69,7 +69,7 @@ CREATE TABLE catalog.sizes (
 
 CREATE TABLE catalog.size_master (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    category_id uuid REFERENCES catalog.category (id),
+    category_id uuid,
     us_value    numeric(4,1),
     eu_value    numeric(4,1),
     uk_value    numeric(4,1),
@@ -78,8 +78,8 @@ CREATE TABLE catalog.size_master (
 
 CREATE TABLE catalog.size_conversion (
     id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    from_size_id uuid        NOT NULL REFERENCES catalog.sizes (id),
-    to_size_id   uuid        NOT NULL REFERENCES catalog.sizes (id),
+    from_size_id uuid        NOT NULL,
+    to_size_id   uuid        NOT NULL,
     confidence   numeric(3,2),
     UNIQUE (from_size_id, to_size_id)
 );
@@ -88,8 +88,8 @@ CREATE TABLE catalog.product (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     sku             varchar(100) NOT NULL UNIQUE,
     name            varchar(255) NOT NULL,
-    brand_id        uuid REFERENCES catalog.brand (id),
-    category_id     uuid         NOT NULL REFERENCES catalog.category (id),
+    brand_id        uuid,
+    category_id     uuid         NOT NULL,
     retail_price    numeric(10,2),
     enrichment_data jsonb,
     created_at      timestamp    NOT NULL DEFAULT now(),
@@ -98,8 +98,8 @@ CREATE TABLE catalog.product (
 
 CREATE TABLE catalog.product_variant (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    product_id uuid        NOT NULL REFERENCES catalog.product (id),
-    size_id    uuid REFERENCES catalog.sizes (id),
+    product_id uuid        NOT NULL,
+    size_id    uuid,
     size_label varchar(20),                           -- the size once more, as text
     barcode    varchar(50),
     created_at timestamp   NOT NULL DEFAULT now()
@@ -107,9 +107,9 @@ CREATE TABLE catalog.product_variant (
 
 CREATE TABLE inventory.stock (
     id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    product_id    uuid        NOT NULL REFERENCES catalog.product (id),
-    size_id       uuid REFERENCES catalog.sizes (id),
-    supplier_id   uuid REFERENCES supplier.account (id),
+    product_id    uuid        NOT NULL,
+    size_id       uuid,
+    supplier_id   uuid,
     quantity      int         NOT NULL DEFAULT 1 CHECK (quantity >= 0),
     status        varchar(20) NOT NULL DEFAULT 'in_stock',
     purchase_date date,
@@ -124,7 +124,7 @@ CREATE TABLE inventory.stock (
 -- One row per stock item, but not for every one.
 CREATE TABLE inventory.stock_financial (
     id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    stock_id       uuid       NOT NULL UNIQUE REFERENCES inventory.stock (id) ON DELETE CASCADE,
+    stock_id       uuid       NOT NULL UNIQUE,
     purchase_price numeric(10,2),
     sale_price     numeric(10,2),
     currency       varchar(3) NOT NULL DEFAULT 'EUR',
@@ -134,7 +134,7 @@ CREATE TABLE inventory.stock_financial (
 
 CREATE TABLE inventory.stock_lifecycle (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    stock_id        uuid        NOT NULL UNIQUE REFERENCES inventory.stock (id) ON DELETE CASCADE,
+    stock_id        uuid        NOT NULL UNIQUE,
     status          varchar(20) NOT NULL,
     previous_status varchar(20),
     changed_at      timestamp   NOT NULL DEFAULT now(),
@@ -143,7 +143,7 @@ CREATE TABLE inventory.stock_lifecycle (
 
 CREATE TABLE inventory.stock_metrics (
     id               uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    stock_id         uuid      NOT NULL UNIQUE REFERENCES inventory.stock (id) ON DELETE CASCADE,
+    stock_id         uuid      NOT NULL UNIQUE,
     roi              numeric(8,2),
     profit_margin    numeric(5,2),
     days_in_stock    int,
@@ -155,7 +155,7 @@ CREATE TABLE inventory.stock_metrics (
 -- Any number of rows per stock item; status stays 'active' after expires_at, nobody sweeps it.
 CREATE TABLE inventory.stock_reservation (
     id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    stock_id     uuid        NOT NULL REFERENCES inventory.stock (id) ON DELETE CASCADE,
+    stock_id     uuid        NOT NULL,
     reserved_qty int         NOT NULL DEFAULT 1 CHECK (reserved_qty BETWEEN 1 AND 10000),
     reserved_by  uuid        NOT NULL,
     status       varchar(20) NOT NULL DEFAULT 'active',
@@ -163,13 +163,11 @@ CREATE TABLE inventory.stock_reservation (
     note         text,
     created_at   timestamp   NOT NULL DEFAULT now()
 );
-CREATE INDEX ix_stock_reservation_stock_id ON inventory.stock_reservation (stock_id);
-CREATE INDEX ix_stock_reservation_expires_at ON inventory.stock_reservation (expires_at) WHERE status = 'active';
 
 CREATE TABLE sales.listing (
     id                     uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    inventory_item_id      uuid        NOT NULL REFERENCES inventory.stock (id),
-    platform_id            uuid        NOT NULL REFERENCES platform.marketplace (id),
+    inventory_item_id      uuid        NOT NULL,
+    platform_id            uuid        NOT NULL,
     price                  numeric(10,2),
     currency               varchar(3)  NOT NULL DEFAULT 'EUR',
     status                 varchar(20) NOT NULL DEFAULT 'active',
@@ -180,8 +178,8 @@ CREATE TABLE sales.listing (
 CREATE TABLE sales."order" (
     id                     uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     external_id            varchar(100) UNIQUE,       -- the marketplace's order number
-    inventory_item_id      uuid REFERENCES inventory.stock (id),
-    platform_id            uuid          NOT NULL REFERENCES platform.marketplace (id),
+    inventory_item_id      uuid,
+    platform_id            uuid          NOT NULL,
     status                 varchar(20)   NOT NULL DEFAULT 'pending',
     sold_at                timestamp,
     gross_sale             numeric(10,2) NOT NULL,
@@ -198,8 +196,8 @@ CREATE TABLE sales."order" (
 CREATE TABLE financial.transaction (
     id                uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     external_id       varchar(100),                   -- NULL, repeated, or written differently
-    inventory_item_id uuid REFERENCES inventory.stock (id),
-    platform_id       uuid          NOT NULL REFERENCES platform.marketplace (id),
+    inventory_item_id uuid,
+    platform_id       uuid          NOT NULL,
     transaction_date  timestamp     NOT NULL,
     status            varchar(20)   NOT NULL DEFAULT 'completed',
     amount            numeric(10,2) NOT NULL,
@@ -212,11 +210,10 @@ CREATE TABLE financial.transaction (
     notes             text,
     created_at        timestamp     NOT NULL DEFAULT now()
 );
-CREATE INDEX ix_transaction_external_id ON financial.transaction (external_id);
 
 CREATE TABLE sales.pricing_history (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    listing_id uuid          NOT NULL REFERENCES sales.listing (id),
+    listing_id uuid          NOT NULL,
     old_price  numeric(10,2),
     new_price  numeric(10,2) NOT NULL,
     reason     varchar(100),
@@ -225,9 +222,9 @@ CREATE TABLE sales.pricing_history (
 
 CREATE TABLE pricing.price_history (
     id                uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    product_id        uuid          NOT NULL REFERENCES catalog.product (id),
-    inventory_item_id uuid REFERENCES inventory.stock (id),
-    platform_id       uuid          NOT NULL REFERENCES platform.marketplace (id),
+    product_id        uuid          NOT NULL,
+    inventory_item_id uuid,
+    platform_id       uuid          NOT NULL,
     price             numeric(10,2) NOT NULL,
     price_type        varchar(50),
     created_at        timestamp     NOT NULL DEFAULT now()
@@ -235,8 +232,8 @@ CREATE TABLE pricing.price_history (
 
 CREATE TABLE analytics.marketplace_data (
     id                uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    inventory_item_id uuid REFERENCES inventory.stock (id),
-    platform_id       uuid        NOT NULL REFERENCES platform.marketplace (id),
+    inventory_item_id uuid,
+    platform_id       uuid        NOT NULL,
     ask_price         numeric(10,2),
     bid_price         numeric(10,2),
     currency          varchar(3)  NOT NULL DEFAULT 'USD',
@@ -246,7 +243,7 @@ CREATE TABLE analytics.marketplace_data (
 
 CREATE TABLE analytics.sales_forecasts (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    product_id      uuid      NOT NULL REFERENCES catalog.product (id),
+    product_id      uuid      NOT NULL,
     forecast_date   date      NOT NULL,
     predicted_units numeric(10,2),
     confidence      numeric(5,4),

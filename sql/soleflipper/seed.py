@@ -32,6 +32,7 @@ def install(conn: Connection, rows: int = ROWS, seed: int = 1, at: datetime | No
             [str(rows), str(seed), moment.isoformat(sep=" ")],
         )
         conn.execute(_text("seed.sql"))
+        conn.execute(_text("legacy_references.sql"))
 
 
 def _text(file: str) -> bytes:
