@@ -17,7 +17,7 @@ _SECRET = ("password", "secret", "token", "passphrase")
 
 def default_log() -> str:
     """The embedded log under the current folder."""
-    return f"sqlite://{Path.cwd() / '.cutover' / 'log.db'}"
+    return f"sqlite:///{Path.cwd() / '.cutover' / 'log.db'}"
 
 
 class Settings(BaseSettings):

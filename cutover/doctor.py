@@ -1,0 +1,263 @@
+"""What is wrong, why, and the command that mends it. Reads only; every check says what it saw, never what it hopes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from cdc.log import Log, open_log
+from cutover.plan import PlanFolder, load_plan
+from cutover.settings import Settings
+from cutover.status import MoveStatus, Status, read_status
+from sql.compile import compile_plan
+from sql.connection import Connection, connect
+from sql.control import check
+from sql.errors import CutoverError, NotProven, Refused, Unreachable
+from sql.files import load
+from sql.model import Plan
+
+Severity = Literal["unreachable", "broken", "lag", "note"]
+LAG_MS = 5_000.0
+LEAST_VERSION = 150000  # publications with column lists
+SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong. `note` is worth knowing and needs nothing; `lag` mends itself while the stream runs."""
+
+    severity: Severity
+    what: str
+    why: str
+    cure: str
+    move: str | None = None
+
+
+def exit_code(problems: list[Problem]) -> int:
+    """0 healthy, 3 only lag, 5 broken, 6 something needed does not answer."""
+    found = {problem.severity for problem in problems}
+    for severity, error in (("unreachable", Unreachable), ("broken", Refused), ("lag", NotProven)):
+        if severity in found:
+            return error.exit_code
+    return 0
+
+
+def document(plan: str, problems: list[Problem]) -> dict[str, Any]:
+    """What `doctor --json` prints."""
+    return {"plan": plan, "healthy": exit_code(problems) == 0, "problems": [asdict(each) for each in problems]}
+
+
+def examine(settings: Settings) -> list[Problem]:
+    """Everything that can be seen to be wrong, the gravest first. Raises PlanError when the plan cannot be read."""
+    folder = load_plan(settings.plan)
+    try:
+        conn = connect(settings.dsn, "doctor")
+    except Unreachable as error:
+        return [_unreachable(error, "PostgreSQL does not answer")]
+    with conn:
+        problems = list(_examine(conn, folder, open_log(settings.log)))
+    rank = ("unreachable", "broken", "lag", "note")
+    return sorted(problems, key=lambda problem: rank.index(problem.severity))
+
+
+def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem]:
+    server = list(_server(conn))
+    yield from server
+    plan, problems = _compile(conn, folder)
+    yield from problems
+    try:
+        check(conn)
+        status = read_status(conn, folder.name, log)
+    except Refused as error:
+        yield Problem("broken", str(error.args[0]), "nothing can run before `prepare`", error.cure or "cutover prepare")
+        return
+    if plan is not None:
+        yield from _prepared(conn, plan)
+    yield from _slot(conn, status)
+    yield from _log(conn, folder.name, log)
+    for move in status.moves:
+        yield from _move(move, captured=status.slot.active)
+
+
+def _server(conn: Connection) -> Iterator[Problem]:
+    version = conn.info.server_version
+    if version < LEAST_VERSION:
+        yield Problem(
+            "broken",
+            f"PostgreSQL is of version {version // 10000}",
+            "publications have column lists from 15 on, and they keep unmapped columns out of the log",
+            "upgrade the server to 15 or newer",
+        )
+    row = conn.execute("SELECT current_setting('wal_level')").fetchone()
+    if row and row[0] != "logical":
+        yield Problem(
+            "broken",
+            f"wal_level is {row[0]}",
+            "changes cannot be decoded from this server's WAL",
+            "ALTER SYSTEM SET wal_level = 'logical', then restart the server",
+        )
+
+
+def _compile(conn: Connection, folder: PlanFolder) -> tuple[Plan | None, list[Problem]]:
+    try:
+        plan = compile_plan(conn, folder)
+    except CutoverError as error:
+        return None, [Problem("broken", error.args[0], "the plan cannot be understood", error.cure or "mend the plan")]
+    return plan, [
+        Problem(
+            "broken",
+            finding.message,
+            f"the plan has a blocking finding: {finding.code}",
+            finding.cure or "cutover plan --check",
+            finding.move,
+        )
+        for finding in plan.findings
+        if finding.severity == "block"
+    ]
+
+
+def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
+    row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
+    if row and row[0] != plan.digest:
+        yield Problem("broken", "the plan has changed", "its files differ from those prepared", "cutover prepare")
+    published = {
+        oid
+        for (oid,) in conn.execute(
+            "SELECT r.prrelid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %s",
+            (plan.publication,),
+        )
+    }
+    for move in plan.moves:
+        for source in move.sources:
+            if source.keys and source.oid not in published:
+                yield Problem(
+                    "broken",
+                    f"{source.name} is not in the publication {plan.publication}",
+                    "it was never prepared, or another table has taken its name: its changes are not captured",
+                    f"cutover prepare {move.name}, then cutover heal {move.name}",
+                    move.name,
+                )
+
+
+def _slot(conn: Connection, status: Status) -> Iterator[Problem]:
+    slot = status.slot
+    if slot.gap:
+        yield Problem("broken", "there is a gap: changes may be missing", slot.gap, "cutover heal")
+        return
+    if not slot.active:
+        yield Problem(
+            "broken",
+            "capture is not running",
+            f"nobody reads slot {slot.name}; the server keeps WAL for it",
+            "cutover capture (or cutover run)",
+        )
+    row = conn.execute(load("status/wal_keep").encode()).fetchone()
+    limit = row[0] if row else None
+    if limit and slot.safe_wal_size is not None and slot.safe_wal_size < limit * SHRUNK:
+        yield Problem(
+            "broken",
+            f"slot {slot.name} is about to be invalidated",
+            f"{slot.safe_wal_size} more bytes of WAL and the server removes what the slot needs"
+            f" (max_slot_wal_keep_size is {limit})",
+            "let capture catch up, or raise max_slot_wal_keep_size now",
+        )
+
+
+def _log(conn: Connection, plan: str, log: Log) -> Iterator[Problem]:
+    rows = conn.execute(load("status/topics").encode(), {"plan": plan}).fetchall()
+    try:
+        identity = log.identity()
+        for recorded, address, move, topic, topic_identity, offsets, _ in rows:
+            if recorded is not None and recorded != identity:
+                yield Problem(
+                    "broken",
+                    f"this log, {log.address}, is not the one that was prepared",
+                    f"the plan was prepared with {address}",
+                    f"--log {address}, or cutover heal if that log is lost",
+                )
+                return
+            yield from _topic(log, move, topic, topic_identity, offsets)
+    except Unreachable as error:
+        yield _unreachable(error, f"the log {log.address} does not answer")
+
+
+def _topic(log: Log, move: str, topic: str, prepared: str | None, offsets: list[int]) -> Iterator[Problem]:
+    if log.topic_identity(topic) != prepared:
+        yield Problem(
+            "broken",
+            f"topic {topic} is not the one that was prepared",
+            "it was deleted, or deleted and made again: what it held is lost",
+            f"cutover heal {move}",
+            move,
+        )
+        return
+    begins, ends = log.begin_offsets(topic), log.end_offsets(topic)
+    for partition, (offset, begin, end) in enumerate(zip(offsets, begins, ends, strict=False)):
+        if not begin <= offset <= end:
+            yield Problem(
+                "broken",
+                f"{move}, partition {partition}: the position {offset} is outside the log",
+                f"the log holds {begin} to {end}: retention, or a lost disk",
+                f"cutover heal {move}",
+                move,
+            )
+
+
+def _move(move: MoveStatus, *, captured: bool) -> Iterator[Problem]:
+    if move.halted:
+        yield Problem("broken", f"{move.move} is halted", move.halted, f"cutover heal {move.move}", move.move)
+    if move.dead_letters:
+        yield Problem(
+            "broken",
+            f"{move.move} has {move.dead_letters} dead letters",
+            "these keys could not be applied; the target does not have them",
+            "cutover dead-letters list",
+            move.move,
+        )
+    orphans = [each.partition for each in move.partitions if each.worker is None]
+    if orphans:
+        numbers = ", ".join(map(str, orphans))
+        yield Problem(
+            "broken",
+            f"nobody consumes partition {numbers} of {move.move}",
+            "no consumer holds its lease",
+            "cutover consume (or cutover run)",
+            move.move,
+        )
+    if not move.backfill.started:
+        yield Problem(
+            "broken",
+            f"{move.move} was never backfilled",
+            "rows that nobody changes are not in the target",
+            f"cutover backfill {move.move}",
+            move.move,
+        )
+    elif not move.backfill.finished:
+        yield Problem(
+            "lag",
+            f"the backfill of {move.move} is not finished",
+            f"{move.backfill.done} of {move.backfill.total} keys are touched",
+            f"cutover backfill {move.move} resumes it, unless it is still running",
+            move.move,
+        )
+    if captured and not orphans and move.lag_ms is not None and move.lag_ms > LAG_MS:
+        yield Problem(
+            "lag",
+            f"{move.move} is {move.lag_ms / 1000:.0f} s behind",
+            "more is written than one consumer applies, or something blocks it",
+            "start another cutover consume",
+            move.move,
+        )
+    if 0 < move.percent < 100:
+        yield Problem(
+            "note",
+            f"{move.move} is a canary: {move.percent} % of the sessions read the consolidated side",
+            "this form of the facade is slow for ORDER BY … LIMIT, and FOR UPDATE locks nothing through it",
+            f"cutover flip {move.move} --to consolidated (or legacy)",
+            move.move,
+        )
+
+
+def _unreachable(error: CutoverError, what: str) -> Problem:
+    return Problem("unreachable", what, str(error.args[0]), error.cure or "start it, or check the address")
