@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -100,7 +101,7 @@ class KafkaLog:
         return KafkaWriter(self._settings(), self.address, self.topic_identity)
 
     def reader(self) -> KafkaReader:
-        return KafkaReader(self._settings(), self.address, self._topic_id)
+        return KafkaReader(self._settings(), self.address)
 
     def close(self) -> None:
         with self._lock:
@@ -125,12 +126,6 @@ class KafkaLog:
             self._client = KafkaAdminClient(**self._settings())
         return self._client
 
-    def _topic_id(self, topic: str) -> str:
-        found = self.topic_identity(topic)
-        if found is None:
-            raise Gap(f"{self.address}: topic {topic} is not there", cure="cutover heal")
-        return found
-
     def _describe(self, topic: str) -> dict[str, Any] | None:
         (found,) = self._admin().describe_topics([topic])
         error = kafka_errors.for_code(found["error_code"])
@@ -151,10 +146,8 @@ class KafkaLog:
             "max.message.bytes": str(MAX_MESSAGE_BYTES),
         }
         wanted = {"num_partitions": partitions, "replication_factor": replicas, "configs": configs}
-        try:
+        with suppress(kafka_errors.TopicAlreadyExistsError):  # somebody else was first: partitions are compared anyway
             self._admin().create_topics({topic: wanted}, timeout_ms=TIMEOUT_MS)
-        except kafka_errors.TopicAlreadyExistsError:
-            pass  # somebody else was first: the partitions are compared all the same
         self._admin().wait_for_topics([topic], timeout_ms=TIMEOUT_MS)
 
     def _offsets(self, topic: str, spec: int) -> list[tuple[int, int]]:
@@ -165,5 +158,3 @@ class KafkaLog:
             wanted = {TopicPartition(topic, number): spec for number in range(len(found["partitions"]))}
             offsets = self._admin().list_partition_offsets(wanted, timeout_ms=TIMEOUT_MS)
         return [(offsets[partition].offset, offsets[partition].timestamp) for partition in wanted]
-
-

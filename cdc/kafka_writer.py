@@ -50,15 +50,19 @@ class KafkaWriter:
                 max_block_ms=settings["request_timeout_ms"],
                 delivery_timeout_ms=DELIVERY_MS,
                 retry_backoff_ms=20,
-                allow_auto_create_topics=False,
                 metrics_enabled=False,
             )
+            # kafka-python does not hand the setting of that name on: a topic that was deleted under the writer would be
+            # back, with the broker's default number of partitions.
+            self._producer._metadata.config["allow_auto_create_topics"] = False
 
     def append(self, topic: str, partition: int, value: bytes) -> int:
         """Queue one frame of at most `MAX_FRAME` bytes; waits while more than `MAX_QUEUED` bytes are on their way."""
         size = len(value)
         if size > MAX_FRAME:
-            raise Refused(f"{self._address}: a frame of {size} bytes for {topic} exceeds the log's limit of {MAX_FRAME}")
+            raise Refused(
+                f"{self._address}: a frame of {size} bytes for {topic} exceeds the log's limit of {MAX_FRAME}"
+            )
         if topic not in self._identities:
             self._meet(topic)
         with self._changed:

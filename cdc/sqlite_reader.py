@@ -104,7 +104,7 @@ class SqliteReader:
         self, connection: sqlite3.Connection, topic: str, partition: int, max_bytes: int
     ) -> list[Record]:
         place = self._places[topic, partition]
-        identifier, identity, begin, end = self._look_up(connection, topic, partition)
+        _, identity, begin, end = self._look_up(connection, topic, partition)
         if identity != place.identity:
             raise Gap(f"{self._file.address}: topic {topic} was deleted and re-created", cure="cutover heal")
         self._compare(topic, partition, place.offset, begin, end)
