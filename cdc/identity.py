@@ -152,9 +152,7 @@ def build_index(conn: Connection, remedy: Remedy) -> None:
             raise Refused(f"the name {remedy.index} is taken by another relation", cure="rename it")
         if usable and tuple(columns) == remedy.columns:
             return
-        conn.execute(
-            f"DROP INDEX CONCURRENTLY {Name(remedy.table.schema, remedy.index).sql}".encode(), prepare=False
-        )
+        conn.execute(f"DROP INDEX CONCURRENTLY {Name(remedy.table.schema, remedy.index).sql}".encode(), prepare=False)
     conn.execute(remedy.build.encode(), prepare=False)
 
 
