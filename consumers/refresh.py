@@ -1,0 +1,86 @@
+"""Refresh: touch the keys whose mapping changed because time went by (A10)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from cdc.log import Log
+from cdc.touch import touch
+from sql import faultpoints, render
+from sql.connection import Connection, connect, own, transient
+from sql.errors import Unreachable
+from sql.files import load
+from sql.model import Move, Plan, Refresh
+
+logger = logging.getLogger("cutover.refresh")
+
+_ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('cutover.refresh.' || %s, 0))"
+
+
+class Refresher:
+    """Runs the declared refreshes of a plan. Of several, one works and the others stand by."""
+
+    def __init__(self, dsn: str, plan: Plan, log: Log, reload: Callable[[], Plan] | None = None) -> None:
+        self.dsn, self.plan, self.log, self.reload = dsn, plan, log, reload
+
+    def run(self, stop: threading.Event) -> None:
+        """Refresh until stopped; returns at once where no mapping depends on the clock."""
+        moves = [(move, move.refresh) for move in self.plan.moves if move.refresh is not None]
+        delay = 0.2
+        while moves and not stop.is_set():
+            try:
+                with connect(self.dsn, f"refresh {self.plan.name}") as conn:
+                    self._work(conn, moves, stop)
+                    delay = 0.2
+            except (Unreachable, psycopg.Error) as error:
+                if isinstance(error, psycopg.Error) and not transient(error):
+                    raise
+                logger.warning("%s; trying again in %.1f s", str(error).splitlines()[0], delay)
+                stop.wait(delay)
+                delay = min(delay * 2, 5.0)
+
+    def _work(self, conn: Connection, moves: list[tuple[Move, Refresh]], stop: threading.Event) -> None:
+        due = {move.name: 0.0 for move, _ in moves}
+        while not stop.is_set():
+            row = conn.execute(_ONE_AT_A_TIME, (self.plan.name,)).fetchone()
+            if not (row and row[0]):
+                stop.wait(2.0)  # stand by
+                continue
+            while not stop.is_set():
+                for move, refresh in moves:
+                    if time.monotonic() >= due[move.name]:
+                        refresh_once(conn, move, refresh, self.log)
+                        due[move.name] = time.monotonic() + refresh.every
+                stop.wait(max(0.01, min(due.values()) - time.monotonic()))
+
+
+def refresh_once(conn: Connection, move: Move, refresh: Refresh, log: Log) -> int:
+    """Touch what became due since the last time; returns how many keys.
+
+    `refreshed_until` moves only after the log has acknowledged the touches, with the offsets they end at, so that
+    reconciliation can tell what is still pending. The first time looks back one day.
+    """
+    row = conn.execute(load("consume/refresh_window"), (move.plan, move.name)).fetchone()
+    if row is None:
+        return 0
+    since, until = row
+    found = conn.execute(render.bind(refresh.keys_sql, move).encode(), {"since": since, "until": until})
+    keys = [tuple(str(value) for value in key) for key in found.fetchall() if None not in key]
+    if keys:
+        writer = log.writer()
+        try:
+            touch(writer, move, keys)
+            if not writer.wait(writer.queued(), 60):
+                raise Unreachable("the log does not acknowledge touches")
+        finally:
+            writer.close()
+    faultpoints.reached("refresh.after-append")
+    with own(conn):
+        conn.execute(load("consume/refresh_step"), (until, log.end_offsets(move.topic), move.plan, move.name))
+    faultpoints.reached("refresh.after-commit")
+    return len(keys)

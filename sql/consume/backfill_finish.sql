@@ -1,0 +1,1 @@
+UPDATE cutover.backfill SET total = done, finished_at = now(), offsets = %s WHERE plan = %s AND move = %s
