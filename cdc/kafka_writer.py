@@ -119,24 +119,26 @@ class KafkaWriter:
     def _delivered(self, sequence: int, size: int, sent: Any) -> None:
         place = (sent.topic, sent.partition)
         with self._changed:
-            self._queued_bytes -= size
-            if sent.offset <= self._offsets.get(place, -1) and self._failure is None:
-                self._failure = Gap(
-                    f"{self._address}: topic {sent.topic} was deleted and re-created (L2): offset {sent.offset} again",
-                    cure="cutover heal",
-                )
+            again = sent.offset <= self._offsets.get(place, -1)
             self._offsets[place] = sent.offset
-            if self._failure is None:
+            self._queued_bytes -= size
+            if self._failure is None and not again:
                 self._out_of_order.add(sequence)
                 while self._acknowledged + 1 in self._out_of_order:
                     self._acknowledged += 1
                     self._out_of_order.remove(self._acknowledged)
             self._changed.notify_all()
+        if again:
+            what = f"{self._address}: topic {sent.topic} was deleted and re-created: offset {sent.offset} again"
+            self._fail(Gap(what, cure="cutover heal"))
 
     def _failed(self, topic: str, error: BaseException) -> None:
-        # Runs in the producer's own thread, before it looks for more to send: nothing later overtakes this frame.
+        self._fail(as_cutover(error, self._address, f"appending to topic {topic}"))
+
+    def _fail(self, failure: CutoverError) -> None:
+        # Runs in the producer's own thread, before it looks for more to send: nothing later overtakes what failed.
         self._producer._sender.force_close()
         with self._changed:
             if self._failure is None:
-                self._failure = as_cutover(error, self._address, f"appending to topic {topic}")
+                self._failure = failure
             self._changed.notify_all()

@@ -28,7 +28,8 @@ class SqliteWriter:
     """A `LogWriter` over the SQLite log. Any thread may call it; appends keep their order.
 
     L7: a background thread writes all that is queued in one transaction with `synchronous = FULL`, and acknowledges
-    after COMMIT has returned. The first failure stops the writer, so that nothing overtakes what failed.
+    after COMMIT has returned. The first failure stops the writer, so that nothing overtakes what failed. L2: so does a
+    topic that was deleted or re-created since the writer first met it.
     """
 
     def __init__(self, file: SqliteFile) -> None:
@@ -39,6 +40,7 @@ class SqliteWriter:
         self._sequence = 0
         self._released = 0  # appends up to here may be written
         self._acknowledged = 0
+        self._met: dict[tuple[str, int], int] = {}  # the partitions appended to, and which they were
         self._failure: CutoverError | None = None
         self._closed = False
         file.connection()  # what is wrong with the file is said here, to the caller
@@ -156,4 +158,6 @@ class SqliteWriter:
         ).fetchone()
         if found is None:
             raise Gap(f"{self._file.address}: topic {topic} has no partition {partition}", cure="cutover heal")
+        if self._met.setdefault((topic, partition), found[0]) != found[0]:
+            raise Gap(f"{self._file.address}: topic {topic} was deleted and re-created", cure="cutover heal")
         return found
