@@ -150,7 +150,11 @@ BEGIN
             RETURN reached;
         END IF;
         IF NOT asked THEN  -- capture answers this with a watermark to every partition
-            PERFORM pg_logical_emit_message(false, 'cutover', 'watermark');
+            IF current_setting('server_version_num')::int >= 170000 THEN
+                EXECUTE $m$SELECT pg_logical_emit_message(false, 'cutover', 'watermark', true)$m$;
+            ELSE  -- the WAL writer flushes it within wal_writer_delay, or the next commit does
+                PERFORM pg_logical_emit_message(false, 'cutover', 'watermark');
+            END IF;
             asked := true;
         END IF;
         IF clock_timestamp() > deadline THEN
