@@ -1,4 +1,4 @@
--- The SoleFlipper database as the optimization plan presumes it, before any of the plan is applied; its foreign keys and
+-- The SoleFlipper database as the optimization plan presumes it, before any of the plan is applied. Its foreign keys and
 -- secondary indexes are in legacy_references.sql. Timestamps carry no time zone; the application writes UTC into them.
 CREATE SCHEMA platform;
 CREATE SCHEMA supplier;

@@ -1,6 +1,6 @@
 """Install SoleFlipper's legacy database, filled with a realistic and reproducible volume.
 
-    python -m sql.soleflipper.seed --rows 50000 [--seed 1] [--dsn postgresql://…]
+On the command line: python -m sql.soleflipper.seed --rows 50000 [--seed 1] [--dsn postgresql://…]
 """
 
 from __future__ import annotations

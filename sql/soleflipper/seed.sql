@@ -31,8 +31,10 @@ SELECT pg_temp.id('marketplace', n), m.name, lower(m.name), m.fee, m.fee IS NOT 
 INSERT INTO supplier.account (id, name, email, payment_provider, payment_method_token, payment_method_last4,
                               payment_method_brand, created_at, updated_at)
 SELECT pg_temp.id('account', n), 'Supplier ' || n, 'buy' || n || '@supplier.example',
-       (ARRAY['stripe', 'adyen'])[1 + n % 2], 'tok_' || md5('token' || n), lpad(pg_temp.draw(n, 1, 10000)::text, 4, '0'),
-       (ARRAY['visa', 'mastercard', 'amex'])[1 + n % 3], pg_temp.at() - interval '2 years', pg_temp.at() - interval '1 year'
+       (ARRAY['stripe', 'adyen'])[1 + n % 2], 'tok_' || md5('token' || n),
+       lpad(pg_temp.draw(n, 1, 10000)::text, 4, '0'),
+       (ARRAY['visa', 'mastercard', 'amex'])[1 + n % 3], pg_temp.at() - interval '2 years',
+       pg_temp.at() - interval '1 year'
   FROM generate_series(1, 40) n;
 
 INSERT INTO catalog.category (id, parent_id, name, slug, created_at)
@@ -66,7 +68,8 @@ INSERT INTO catalog.size_conversion (id, from_size_id, to_size_id, confidence)
 SELECT pg_temp.id('size_conversion', n), pg_temp.id('size', n), pg_temp.id('size', n + 1), (50 + n % 50) / 100.0
   FROM generate_series(1, 59) n;
 
-INSERT INTO catalog.product (id, sku, name, brand_id, category_id, retail_price, enrichment_data, created_at, updated_at)
+INSERT INTO catalog.product (id, sku, name, brand_id, category_id, retail_price, enrichment_data,
+                             created_at, updated_at)
 SELECT pg_temp.id('product', n), upper(substr(md5('sku' || n), 1, 6)) || '-' || lpad(n::text, 6, '0'), 'Model ' || n,
        CASE WHEN n % 20 <> 0 THEN pg_temp.id('brand', 1 + pg_temp.draw(n, 2, 10)) END,
        pg_temp.id('category', 1 + pg_temp.draw(n, 3, 8)),
@@ -89,7 +92,8 @@ SELECT pg_temp.id('stock', n),
        CASE WHEN n % 12 <> 0 THEN pg_temp.id('size', 1 + pg_temp.draw(n, 11, 60)) END,
        CASE WHEN n % 9 <> 0 THEN pg_temp.id('account', 1 + pg_temp.draw(n, 12, 40)) END,
        1 + pg_temp.draw(n, 13, 20) / 17,
-       ('{in_stock,in_stock,in_stock,in_stock,in_stock,listed,listed,sold,sold,returned}'::text[])[1 + pg_temp.draw(n, 14, 10)],
+       ('{in_stock,in_stock,in_stock,in_stock,in_stock,listed,listed,sold,sold,returned}'::text[])
+           [1 + pg_temp.draw(n, 14, 10)],
        CASE WHEN n % 15 <> 0 THEN (pg_temp.at() - pg_temp.draw(n, 15, 700) * interval '1 day')::date END,
        pg_temp.draw(n, 16, 4) = 0,
        'R' || pg_temp.draw(n, 17, 40) || '-S' || pg_temp.draw(n, 18, 12),
@@ -122,7 +126,8 @@ SELECT pg_temp.id('lifecycle', n), pg_temp.id('stock', n),
   FROM generate_series(1, pg_temp.rows()) n
  WHERE pg_temp.draw(n, 40, 100) < 95;
 
-INSERT INTO inventory.stock_metrics (id, stock_id, roi, profit_margin, days_in_stock, views, last_price_check, updated_at)
+INSERT INTO inventory.stock_metrics (id, stock_id, roi, profit_margin, days_in_stock, views, last_price_check,
+                                     updated_at)
 SELECT pg_temp.id('metrics', n), pg_temp.id('stock', n),
        CASE WHEN n % 1000 = 0 THEN 999999.99                -- a purchase price of next to nothing
             WHEN n % 11 <> 0 THEN pg_temp.draw(n, 51, 40000) / 100.0 - 100 END,
@@ -222,7 +227,8 @@ SELECT pg_temp.id('order only', n), CASE WHEN n % 30 <> 0 THEN 'WEB-' || lpad(n:
        pg_temp.at() - interval '1 year', pg_temp.at() - interval '1 day'
   FROM generate_series(1, pg_temp.sales() / 5) n;
 
-INSERT INTO sales.listing (id, inventory_item_id, platform_id, price, currency, status, platform_specific_data, created_at)
+INSERT INTO sales.listing (id, inventory_item_id, platform_id, price, currency, status, platform_specific_data,
+                           created_at)
 SELECT pg_temp.id('listing', n), pg_temp.id('stock', 1 + pg_temp.draw(n, 90, pg_temp.rows())),
        pg_temp.id('marketplace', 1 + n % 5), 60 + pg_temp.draw(n, 91, 45000) / 100.0, pg_temp.currency(n, 92),
        (ARRAY['active', 'active', 'sold', 'expired'])[1 + n % 4],

@@ -1,4 +1,4 @@
--- Stock items with a reservation that ran out after :since and by :until (timestamptz).
+-- Stock items with a reservation that ran out in the window of a refresh, whose ends are timestamptz.
 SELECT DISTINCT r.stock_id
   FROM inventory.stock_reservation r
  WHERE r.status = 'active'
