@@ -6,7 +6,7 @@ it (C4): the identity is checked before a table is published, and again under th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,11 +34,16 @@ class PublicationReport:
 
 
 def ensure_publication(
-    conn: Connection, publication: str, moves: Iterable[Move], lock_timeout_ms: int = LOCK_TIMEOUT_MS
+    conn: Connection,
+    publication: str,
+    moves: Iterable[Move],
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    on_added: Callable[[Connection, Name], object] = lambda conn, table: None,
 ) -> PublicationReport:
     """Make the publication hold exactly the streamed sources of `moves`. Idempotent, online, resumable.
 
     Each table is changed in a transaction of its own, under SHARE UPDATE EXCLUSIVE, which blocks no reads or writes.
+    `on_added` is called in the transaction that adds a table: changes before it are not in the log.
     Raises Refused, before anything is changed, when a source has no usable replica identity; Busy.
     """
     moves = tuple(moves)
@@ -54,6 +59,8 @@ def ensure_publication(
         def run(conn: Connection) -> None:
             for statement in statements:
                 conn.execute(statement.encode(), prepare=False)
+            if table in added:
+                on_added(conn, table)
             refuse(needed for needed in remedies(conn, moves) if needed.root == table)
 
         with_lock(conn, [table], run, mode="SHARE UPDATE EXCLUSIVE", lock_timeout_ms=lock_timeout_ms)

@@ -194,11 +194,7 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
             name = _name(node.relation)
             return Statement("table", text, name.sql, line, node=node)
         case ast.AlterTableStmt() if node.objtype == enums.ObjectType.OBJECT_TABLE:
-            table = _name(node.relation)
-            new = any(each.kind == "table" and each.name == table.sql for each in before)
-            for action in node.cmds:
-                _check_action(action, new)
-            return Statement("columns", text, table.sql, line, table, node)
+            return _columns(node, text, line, before)
         case ast.IndexStmt():
             return _index(node, text, line, before)
         case ast.CreateSeqStmt():
@@ -213,6 +209,14 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
         case ast.GrantStmt() if node.is_grant:
             return Statement("note", text, "grant", line)
     raise _Objection(f"{' '.join(text.split()[:3])} … is not additive", _ADDITIVE)
+
+
+def _columns(node: Any, text: str, line: int, before: Sequence[Statement]) -> Statement:
+    table = _name(node.relation)
+    new = any(each.kind == "table" and each.name == table.sql for each in before)
+    for action in node.cmds:
+        _check_action(action, new)
+    return Statement("columns", text, table.sql, line, table, node)
 
 
 def _index(node: Any, text: str, line: int, before: Sequence[Statement]) -> Statement:

@@ -1,0 +1,175 @@
+"""The gate before a flip: what must be true before anybody reads the consolidated side.
+
+Proven (a clean and whole reconciliation of this plan, not too old, nothing upset since), complete (backfill applied, no
+dead letters), current (lag within bounds, no gap, not halted). The way back to legacy is open until the take over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from psycopg.rows import namedtuple_row
+
+from cdc.slot import check_slot
+from cutover.views import mapping_stands
+from sql.connection import Connection
+from sql.errors import Refused
+from sql.files import load
+from sql.model import Move, Plan
+
+Side = Literal["legacy", "consolidated"]
+
+MAX_AGE: Final = timedelta(minutes=15)
+MAX_LAG_MS: Final = 5_000.0
+MAX_LAG_BYTES: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of the gate and its answer, in words."""
+
+    check: str
+    ok: bool
+    why: str
+
+
+class GateClosed(Refused):
+    """The gate is closed; nothing was changed. `checks` has every answer, the good ones too."""
+
+    def __init__(self, move: str, checks: Sequence[Check]) -> None:
+        self.move, self.checks = move, tuple(checks)
+        closed = "\n  ".join(f"{check.check}: {check.why}" for check in checks if not check.ok)
+        super().__init__(f"the gate of {move} is closed:\n  {closed}", cure="cutover doctor")
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The checks as `flip --json` prints them."""
+        return [asdict(check) for check in self.checks]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The row of sql/gate/state.sql."""
+
+    state: str
+    side: Side
+    percent: int
+    halted: str | None
+    gap: str | None
+    prepared: str
+    applied_lsn: str | None
+    lag_ms: float | None
+    lag_bytes: int | None
+    dead_letters: int
+    backfilled: bool
+    backfill_applied: bool
+    upset: str | None
+    upset_at: datetime | None
+    verdict: str | None
+    exact: bool | None
+    digest: str | None
+    proof_started: datetime | None
+    proof_age: float | None
+    snapshot_lsn: str | None
+
+
+def gate(
+    conn: Connection,
+    plan: Plan,
+    move: Move,
+    to: Side,
+    *,
+    max_age: timedelta = MAX_AGE,
+    max_lag_ms: float = MAX_LAG_MS,
+    max_lag_bytes: int = MAX_LAG_BYTES,
+) -> list[Check]:
+    """Every check with its answer. `max_lag_ms` and `max_lag_bytes`: how far the slowest partition may be behind the
+    server. Raises Refused when the move is not prepared."""
+    row = (
+        conn.cursor(row_factory=namedtuple_row)
+        .execute(load("gate/state"), {"plan": plan.name, "move": move.name})
+        .fetchone()
+    )
+    if row is None:
+        raise Refused(f"{move.name} is not prepared", cure=f"cutover prepare {move.name}")
+    state = _State(*row)
+    if to == "legacy":
+        return [_reversible(state)]
+    return [
+        _reversible(state),
+        _prepared(conn, plan, move),
+        _backfilled(state),
+        _proven(state, plan, max_age),
+        _clean(state),
+        _current(state, max_lag_ms, max_lag_bytes),
+        _gapless(conn, plan, state),
+        Check("running", state.halted is None, state.halted or "not halted"),
+        _unblocked(plan, move),
+    ]
+
+
+def _reversible(state: _State) -> Check:
+    late = state.state in ("taken-over", "completed")
+    return Check("reads only", not late, f"the move is {state.state}" + (": cutover rollback first" if late else ""))
+
+
+def _prepared(conn: Connection, plan: Plan, move: Move) -> Check:
+    if not mapping_stands(conn, move):
+        return Check("prepared", False, "the installed mapping is not the plan's: cutover prepare")
+    return Check("prepared", True, "the installed mapping is the plan's")
+
+
+def _backfilled(state: _State) -> Check:
+    if not state.backfilled:
+        return Check("backfill", False, "not every key has been touched: cutover backfill")
+    if not state.backfill_applied:
+        return Check("backfill", False, "touches of the backfill are not applied yet")
+    return Check("backfill", True, "every key was touched and applied")
+
+
+def _proven(state: _State, plan: Plan, max_age: timedelta) -> Check:
+    def no(why: str) -> Check:
+        return Check("reconciled", False, f"{why}: cutover reconcile")
+
+    if state.verdict is None or state.proof_started is None or state.proof_age is None:
+        return no("never reconciled")
+    if state.verdict != "match":
+        return no(f"the last reconciliation said {state.verdict}")
+    if not state.exact:
+        return no("the last reconciliation was a sample")
+    if state.digest != plan.digest:
+        return no("the plan has changed since the last reconciliation")
+    if state.upset_at is not None and state.upset_at >= state.proof_started:
+        return no(f"the last reconciliation began before: {state.upset}")
+    if state.proof_age > max_age.total_seconds():
+        return no(f"the last reconciliation is {state.proof_age / 60:.0f} minutes old")
+    return Check("reconciled", True, f"match at {state.snapshot_lsn}, {state.proof_age:.0f} s ago")
+
+
+def _clean(state: _State) -> Check:
+    count = state.dead_letters
+    return Check("dead letters", count == 0, f"{count} open: cutover dead-letters list" if count else "none open")
+
+
+def _current(state: _State, max_lag_ms: float, max_lag_bytes: int) -> Check:
+    if state.lag_ms is None or state.lag_bytes is None:
+        return Check("lag", False, "nothing has been applied yet: cutover run, or capture and consume")
+    why = f"{state.lag_ms:.0f} ms and {state.lag_bytes} bytes behind, applied to {state.applied_lsn}"
+    ok = state.lag_ms <= max_lag_ms and state.lag_bytes <= max_lag_bytes
+    return Check("lag", ok, why if ok else f"{why}; {max_lag_ms:.0f} ms and {max_lag_bytes} bytes are allowed")
+
+
+def _gapless(conn: Connection, plan: Plan, state: _State) -> Check:
+    gap = state.gap or check_slot(conn, plan).gap
+    return Check("gap", gap is None, f"{gap}: cutover heal" if gap else "none")
+
+
+def _unblocked(plan: Plan, move: Move) -> Check:
+    blocking = [
+        finding.message
+        for finding in plan.findings
+        if finding.severity == "block" and finding.move in (None, move.name)
+    ]
+    return Check("findings", not blocking, "; ".join(blocking) or "none that blocks")

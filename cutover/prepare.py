@@ -1,0 +1,301 @@
+"""Prepare: everything a move needs in the database and in the log. Idempotent, online, resumable.
+
+1. preflight: server, rights, findings; the plan's own objects are its own
+2. the target's additive DDL, then the plan is compiled again
+3. replica identities: checked, or set with `set_identity`
+4. rows in the control schema, topics, positions
+5. views: mapping, memory, facade, in one short transaction a move
+6. publication, before the slot: a slot that starts earlier could not decode
+7. slot, before any backfill: what changes after it is in the log, what changed before it is in the tables
+
+Each step finds out what is there already. Killed anywhere, the same command goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from psycopg.types.json import Jsonb
+
+from cdc.identity import apply_identity, build_index, refuse, remedies
+from cdc.log import Log
+from cdc.publication import ensure_publication, publication_exists, with_identity
+from cdc.slot import check_slot, ensure_slot, mark_gap, slot_exists
+from cutover.preflight import check_findings, check_moves, check_server
+from cutover.views import install_views, touch_all
+from sql.connection import Connection, connect, own
+from sql.control import migrate
+from sql.ddl import read_ddl, run_ddl
+from sql.errors import Busy, Refused, UsageError
+from sql.faultpoints import reached
+from sql.files import load
+from sql.lock import LOCK_TIMEOUT_MS
+from sql.model import Move, Plan
+from sql.names import Name
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cutover.prepare', 0))"
+
+
+@dataclass(slots=True)
+class PrepareReport:
+    """What was done; nothing when everything was there. `gap`: why changes may be missing, for `heal` to mend."""
+
+    plan: str
+    moves: list[str]
+    steps: list[str] = field(default_factory=list)
+    gap: str | None = None
+
+
+def prepare(
+    dsn: str,
+    plan: Plan,
+    log: Log,
+    recompile: Callable[[], Plan],
+    moves: Sequence[str] | None = None,
+    *,
+    set_identity: bool = False,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+) -> PrepareReport:
+    """Prepare the moves (None: all of the plan). `recompile` reads the plan against the database as it is then.
+
+    Raises Refused with everything that is wrong before it changes anything that matters; Busy when a lock cannot be
+    had or another prepare runs; Unreachable.
+    """
+    names = list(moves) if moves else [move.name for move in plan.moves]
+    for name in names:
+        if name not in {move.name for move in plan.moves}:
+            raise UsageError(f"the plan {plan.name} has no move {name!r}")
+    with connect(dsn, "prepare") as conn, _alone(conn):
+        call = _Call(conn, plan, log, names, recompile, lock_timeout_ms)
+        call.run(set_identity)
+        return call.report
+
+
+@contextmanager
+def _alone(conn: Connection) -> Iterator[None]:
+    """One prepare at a time in a database; the lock goes with the session."""
+    row = conn.execute(_LOCK).fetchone()
+    if row is None or not row[0]:
+        raise Busy("another prepare is running in this database", cure="wait for it")
+    yield
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call of prepare, step by step."""
+
+    conn: Connection
+    plan: Plan
+    log: Log
+    names: list[str]
+    recompile: Callable[[], Plan]
+    lock_timeout_ms: int
+    report: PrepareReport = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = PrepareReport(self.plan.name, self.names)
+
+    @property
+    def moves(self) -> list[Move]:
+        return [self.plan.move(name) for name in self.names]
+
+    def run(self, set_identity: bool) -> None:
+        check_server(self.conn, self.plan)
+        for move in self.moves:
+            read_ddl(move.ddl_sql or "")
+        self._refuse_strangers()
+        self._target_ddl()
+        self._identities(set_identity)
+        check_findings(self.plan.findings, self.moves)
+        check_moves(self.conn, self.moves)
+        migrate(self.conn)
+        self._did(None)
+        self._rows()
+        self._views()
+        self._publication()
+        self._slot()
+        self._finish()
+
+    def _did(self, step: str | None) -> None:
+        if step is not None:
+            self.report.steps.append(step)
+        reached("prepare.after-step")
+
+    def _refuse_strangers(self) -> None:
+        """What bears the plan's names without the plan being known here belongs to somebody else."""
+        if self._known():
+            return
+        if slot_exists(self.conn, self.plan.slot):
+            raise Refused(
+                f"the replication slot {self.plan.slot} exists, and this database does not know the plan",
+                cure=f"name the plan otherwise, or SELECT pg_drop_replication_slot('{self.plan.slot}')",
+            )
+        if publication_exists(self.conn, self.plan.publication):
+            raise Refused(
+                f"the publication {self.plan.publication} exists, and this database does not know the plan",
+                cure=f"name the plan otherwise, or DROP PUBLICATION {self.plan.publication}",
+            )
+
+    def _known(self) -> bool:
+        there = self.conn.execute("SELECT to_regclass('cutover.plan') IS NOT NULL").fetchone()
+        if there is None or not there[0]:
+            return False
+        query = "SELECT FROM cutover.plan WHERE plan = %s"
+        return self.conn.execute(query, (self.plan.name,)).fetchone() is not None
+
+    def _target_ddl(self) -> None:
+        done: list[str] = []
+        for move in self.moves:
+            if move.ddl_sql:
+                done += run_ddl(
+                    self.conn,
+                    move.ddl_sql,
+                    lock_timeout_ms=self.lock_timeout_ms,
+                    after=lambda: reached("prepare.after-step"),
+                )
+        if done:
+            self.report.steps += [" ".join(statement.split()) for statement in done]
+            self.plan = self.recompile()
+
+    def _identities(self, set_identity: bool) -> None:
+        needed = remedies(self.conn, self.moves)
+        if not needed:
+            return
+        if not set_identity:
+            refuse(needed)
+        for remedy in needed:
+            build_index(self.conn, remedy)
+            publication_change = with_identity(self.conn, self.plan.publication, self.moves, remedy)
+            apply_identity(self.conn, remedy, publication_change, self.lock_timeout_ms)
+            for statement in remedy.statements:
+                self._did(statement)
+        self.plan = self.recompile()
+
+    def _rows(self) -> None:
+        """The plan, its moves, their topics and positions. What cannot change under a running stream is refused."""
+        conn, plan = self.conn, self.plan
+        identity = self.log.identity()
+        self._same_log(identity)
+        with own(conn):
+            conn.execute(
+                load("prepare/plan"),
+                {
+                    "plan": plan.name,
+                    "digest": plan.digest,
+                    "log": self.log.address,
+                    "log_identity": identity,
+                    "slot": plan.slot,
+                },
+            )
+        self._did(None)
+        for move in self.moves:
+            self._same_move(move)
+            topic = self.log.ensure_topic(move.topic, move.partitions)
+            self._same_topic(move, topic)
+            self._did(None)
+            values = {
+                "plan": plan.name,
+                "move": move.name,
+                "target": move.target.sql,
+                "facade": move.facade.sql if move.facade is not None else None,
+                "topic": move.topic,
+                "topic_identity": topic,
+                "partitions": move.partitions,
+            }
+            with own(conn):
+                conn.execute(load("prepare/move"), values)
+                conn.execute(load("prepare/positions"), values)
+            self._did(None)
+
+    def _same_log(self, identity: str) -> None:
+        row = self.conn.execute(
+            "SELECT log, log_identity FROM cutover.plan WHERE plan = %s", (self.plan.name,)
+        ).fetchone()
+        if row is not None and row[1] != identity:
+            raise Refused(
+                f"the plan {self.plan.name} is streamed through {row[0]}, and {self.log.address} is another log",
+                cure="give the --log that it was prepared with; after a loss of that log, cutover heal",
+            )
+
+    def _same_move(self, move: Move) -> None:
+        row = self.conn.execute(
+            "SELECT target, facade, partitions FROM cutover.move WHERE plan = %s AND move = %s",
+            (self.plan.name, move.name),
+        ).fetchone()
+        if row is None:
+            return
+        target, facade, partitions = row
+        if partitions != move.partitions:
+            raise Refused(
+                f"{move.name} was prepared with {partitions} partitions, the plan says {move.partitions}: keys would"
+                " change partition, and with it their order",
+                cure=f"partitions = {partitions}",
+            )
+        if target != move.target.sql:
+            raise Refused(f"{move.name} was prepared for {target}, the plan says {move.target.sql}", cure="a new move")
+        if facade is not None and (move.facade is None or facade != move.facade.sql) and self._exists(facade):
+            raise Refused(
+                f"{move.name} was prepared with the facade {facade}: nothing would flip it any more",
+                cure=f"rename or drop {facade} first, once no application reads it",
+            )
+
+    def _exists(self, name: str) -> bool:
+        row = self.conn.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
+        return bool(row and row[0])
+
+    def _same_topic(self, move: Move, identity: str) -> None:
+        row = self.conn.execute(
+            "SELECT topic_identity FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, move.name)
+        ).fetchone()
+        if row is not None and row[0] != identity:
+            mark_gap(self.conn, self.plan, f"the topic {move.topic} was deleted and is a new one")
+
+    def _views(self) -> None:
+        for move in self.moves:
+            row = self.conn.execute(
+                "SELECT percent FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, move.name)
+            ).fetchone()
+            done = install_views(self.conn, move, row[0] if row else 0, self.lock_timeout_ms)
+            for what, name in ((done.mapping, move.view), (done.facade, move.facade)):
+                if what and name is not None:
+                    self.report.steps.append(f"view {name.sql}")
+            self._did(None)
+
+    def _publication(self) -> None:
+        """It holds the sources of every move that has been prepared, now or before."""
+        rows = self.conn.execute("SELECT move FROM cutover.move WHERE plan = %s", (self.plan.name,)).fetchall()
+        prepared = {row[0] for row in rows}
+        moves = [move for move in self.plan.moves if move.name in prepared]
+
+        def added(conn: Connection, table: Name) -> None:
+            for move in moves:
+                if any(source.name == table for source in move.sources):
+                    touch_all(conn, move, "source-added")
+
+        report = ensure_publication(self.conn, self.plan.publication, moves, self.lock_timeout_ms, added)
+        for word, tables in (("publish", report.added), ("publish again", report.altered), ("hide", report.removed)):
+            for table in tables:
+                self._did(f"{word} {table.sql}")
+        self._did(None)
+
+    def _slot(self) -> None:
+        if ensure_slot(self.conn, self.plan):
+            self._did(f"slot {self.plan.slot}")
+        found = check_slot(self.conn, self.plan)
+        if found.gap is not None:
+            mark_gap(self.conn, self.plan, found.gap)
+
+    def _finish(self) -> None:
+        """The digest last: it says that all of this is there."""
+        values = (self.plan.digest, self.plan.name)
+        with own(self.conn):
+            self.conn.execute("UPDATE cutover.plan SET digest = %s, prepared_at = now() WHERE plan = %s", values)
+            if self.report.steps:
+                self.conn.execute(
+                    "INSERT INTO cutover.event (plan, what, detail) VALUES (%s, 'prepare', %s)",
+                    (self.plan.name, Jsonb({"moves": self.names, "steps": self.report.steps})),
+                )
+        row = self.conn.execute("SELECT gap FROM cutover.plan WHERE plan = %s", (self.plan.name,)).fetchone()
+        self.report.gap = row[0] if row else None

@@ -1,0 +1,3 @@
+INSERT INTO cutover.move (plan, move, target, facade, topic, topic_identity, partitions)
+VALUES (%(plan)s, %(move)s, %(target)s, %(facade)s, %(topic)s, %(topic_identity)s, %(partitions)s)
+    ON CONFLICT (plan, move) DO UPDATE SET facade = excluded.facade
