@@ -1,0 +1,145 @@
+"""What a reconciliation says: the document that `reconcile --json` prints and the control schema keeps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Verdict = Literal["match", "lag", "drift", "unresolved"]
+Kind = Literal["missing", "extra", "differs", "duplicate", "failed"]
+
+_ORDER: tuple[Verdict, ...] = ("match", "lag", "unresolved", "drift")
+_EXIT: dict[Verdict, int] = {"match": 0, "lag": 3, "unresolved": 3, "drift": 4}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Rows(_Part):
+    """Counts of rows, and of keys by verdict: match + lag + drift + unresolved = compared.
+
+    `lag` counts every key that was found in flight; `in_flight` those of them that had not arrived by the end.
+    `others`: rows of the target that an `add` move neither wrote nor maps. `kept`: rows of others that differ from
+    the mapping and stay as they are, by the plan's rule; they are among `match`. `skipped`: keys that could not be
+    compared at all.
+    """
+
+    legacy: int = 0
+    consolidated: int = 0
+    compared: int = 0
+    match: int = 0
+    lag: int = 0
+    drift: int = 0
+    unresolved: int = 0
+    skipped: int = 0
+    in_flight: int = 0
+    kept: int = 0
+    others: int = 0
+
+
+class Cell(_Part):
+    """One column's value on both sides, as PostgreSQL prints it; None is NULL."""
+
+    legacy: str | None
+    consolidated: str | None
+
+
+class Difference(_Part):
+    """One key and what became of it. `conflict`: the row is not the move's own, which therefore never writes it."""
+
+    key: list[str]
+    verdict: Verdict
+    kind: Kind
+    cells: dict[str, Cell] = {}
+    reason: str | None = None
+    conflict: bool = False
+    snapshot_lsn: str | None = None
+
+
+class InvariantResult(_Part):
+    """Both sides of an invariant. `holds` is None when it could not be told; `reason` says why."""
+
+    name: str
+    legacy: object
+    consolidated: object
+    holds: bool | None
+    reason: str | None = None
+
+
+class ColumnCoverage(_Part):
+    """What becomes of one legacy column."""
+
+    column: str
+    status: Literal["mapped", "waived", "missing"]
+    reason: str | None = None
+
+
+class Quarantined(_Part):
+    """Rows that the plan leaves out of the mapping on purpose."""
+
+    reason: str | None
+    rows: int
+
+
+class Chunks(_Part):
+    """Chunks of keys. `longest_ms`: the longest transaction, which is how long a snapshot was held (R7)."""
+
+    done: int = 0
+    split: int = 0
+    failed: int = 0
+    longest_ms: float = 0.0
+
+
+class MoveReport(_Part):
+    """One move. `findings` are the reasons why the verdict is not match, in words."""
+
+    move: str
+    verdict: Verdict
+    sentence: str
+    findings: list[str] = []
+    snapshot_lsn: str | None = None
+    applied_lsn: str | None = None
+    first_lsn: str | None = None
+    rows: Rows = Rows()
+    kinds: dict[str, int] = {}
+    columns: dict[str, int] = {}
+    differences: list[Difference] = []
+    listed: int = 0
+    capped: bool = False
+    conflicts: int = 0
+    duplicates: dict[str, int] = {}
+    null_keys: dict[str, int] = {}
+    quarantined: list[Quarantined] = []
+    invariants: list[InvariantResult] = []
+    coverage: list[ColumnCoverage] = []
+    compared_columns: list[str] = []
+    dead_letters: int = 0
+    rounds: int = 0
+    chunks: Chunks = Chunks()
+    exact: bool = True
+    started_at: datetime
+    seconds: float
+
+
+class ReconcileDocument(_Part):
+    """All moves of a run; `verdict` is the worst of theirs."""
+
+    plan: str
+    digest: str
+    moves: list[MoveReport]
+    verdict: Verdict
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """The verdict of several taken together: drift before unresolved before lag. Of none: unresolved (R5)."""
+    return max(verdicts, key=_ORDER.index, default="unresolved")
+
+
+def exit_code(document: ReconcileDocument) -> int:
+    """0 match, 3 not proven yet, 4 drift. Something skipped is never 0 (R4)."""
+    code = _EXIT[document.verdict]
+    skipped = any(move.rows.skipped or move.chunks.failed for move in document.moves)
+    return code or (3 if skipped else 0)

@@ -1,0 +1,240 @@
+"""A reconciliation from end to end: compare every key, prove every difference, check the rest, keep the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+
+from cdc.log import Log
+from cdc.replication import lsn_text
+from reconcile import coverage
+from reconcile.diff import SESSION, Comparison, Failed, Pace
+from reconcile.document import (
+    Chunks,
+    ColumnCoverage,
+    InvariantResult,
+    MoveReport,
+    Quarantined,
+    ReconcileDocument,
+    worst,
+)
+from reconcile.invariants import evaluate
+from reconcile.proof import Prover
+from reconcile.tally import Tally
+from reconcile.verdicts import Observation
+from sql.connection import Connection, connect, own, translated
+from sql.errors import Refused, UsageError
+from sql.files import load
+from sql.model import Move, Plan
+from sql.pairs import Side
+
+FIRST_CHUNK = 2_000
+_BATCH = 5_000  # candidates that are proven together
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a running reconciliation is. `total` is the planner's estimate."""
+
+    move: str
+    phase: str
+    done: int
+    total: int
+
+
+def reconcile(
+    dsn: str,
+    plan: Plan,
+    moves: Sequence[str] | None = None,
+    log: Log | None = None,
+    *,
+    chunk_rows: int = FIRST_CHUNK,
+    timeout: float = 30.0,
+    listed: int = 1000,
+    record: bool = True,
+    progress: Callable[[Step], None] = lambda step: None,
+) -> ReconcileDocument:
+    """Compare all keys of the moves (None: of all moves) and prove every difference; the run is recorded.
+
+    `chunk_rows`: keys in the first chunk; the following ones take as many as a fraction of a second allows. `timeout`:
+    seconds that a proof waits for the stream, `listed`: differences that the document shows with their cells.
+
+    Raises UsageError for an unknown move, Refused for one that is not prepared, Unreachable without the database.
+    """
+    chosen = [_move(plan, name) for name in moves] if moves else list(plan.moves)
+    reports = []
+    with translated(), connect(dsn, "reconcile", **SESSION) as reader:
+        with connect(dsn, "reconcile marker", synchronous_commit="on", lock_timeout="5s") as writer:
+            for move in chosen:
+                report = _Run(reader, writer, move, chunk_rows, timeout, listed, progress).report()
+                if record:
+                    _record(writer, plan, report)
+                reports.append(report)
+    return ReconcileDocument(
+        plan=plan.name, digest=plan.digest, moves=reports, verdict=worst([report.verdict for report in reports])
+    )
+
+
+class _Run:
+    """One move, once."""
+
+    def __init__(
+        self, reader: Connection, writer: Connection, move: Move, chunk_rows: int, timeout: float, listed: int,
+        progress: Callable[[Step], None],
+    ) -> None:  # fmt: skip
+        _refuse_unprepared(reader, move)
+        self.reader, self.move, self.timeout, self.progress = reader, move, timeout, progress
+        self.comparison = Comparison(reader, move)
+        self.prover = Prover(self.comparison, writer, move, timeout)
+        self.pace = Pace(chunk_rows)
+        self.tally = Tally(move, listed)
+        self.splits = 0
+
+    def report(self) -> MoveReport:
+        """Invariants first: they presume that what is in flight arrives, which comparing every key then proves."""
+        started_at, started = datetime.now(UTC), time.monotonic()
+        invariants = self._invariants()
+        columns, quarantined = self._coverage()
+        self._null_keys()
+        longest = self._compare_keys()
+        state = self.prover.progress()
+        tally, verdict = self.tally, self.tally.verdict(invariants)
+        return MoveReport(
+            move=self.move.name,
+            verdict=verdict,
+            sentence=sentence(self.move.name, verdict, tally.rows().compared, tally.counts["lag"]),
+            findings=tally.findings(invariants),
+            snapshot_lsn=None if tally.last_lsn is None else lsn_text(tally.last_lsn),
+            first_lsn=None if tally.first_lsn is None else lsn_text(tally.first_lsn),
+            applied_lsn=None if state.applied is None else lsn_text(state.applied),
+            rows=tally.rows(),
+            kinds=dict(tally.kinds),
+            columns={column.name: tally.columns[column.name] for column in self.move.written},
+            differences=tally.listed,
+            listed=len(tally.listed),
+            capped=tally.capped,
+            conflicts=tally.conflicts,
+            duplicates=dict(tally.duplicates),
+            null_keys=dict(tally.null_keys),
+            quarantined=quarantined,
+            invariants=invariants,
+            coverage=columns,
+            compared_columns=[column.name for column in self.move.written],
+            dead_letters=self.prover.dead_letters(),
+            rounds=self.prover.rounds,
+            chunks=Chunks(
+                done=tally.counts["chunks"], split=self.splits, failed=tally.counts["failed chunks"],
+                longest_ms=round(longest * 1000, 1),
+            ),
+            started_at=started_at,
+            seconds=round(time.monotonic() - started, 3),
+        )  # fmt: skip
+
+    def _compare_keys(self) -> float:
+        """Compare chunk by chunk, and prove what differs whenever enough has come together.
+
+        Returns the seconds of the longest chunk's transaction.
+        """
+        total = max(self.comparison.estimate())
+        waiting: list[Observation] = []
+        longest = 0.0
+        for chunk in self.comparison.chunks(self.pace, self._split):
+            if isinstance(chunk, Failed):
+                self.tally.failed(chunk, counted=False)
+                continue
+            longest = max(longest, chunk.seconds)
+            self.tally.chunk(chunk)
+            waiting += chunk.different
+            self.progress(Step(self.move.name, "compare", self.tally.counts["compared"], total))
+            if len(waiting) >= _BATCH:
+                self._prove(waiting)
+                waiting = []
+        self._prove(waiting)
+        return longest
+
+    def _prove(self, candidates: list[Observation]) -> None:
+        if not candidates:
+            return
+        self.progress(Step(self.move.name, "prove", self.tally.counts["compared"], len(candidates)))
+        for outcome in self.prover.prove(candidates, self.tally.most - len(self.tally.listed)):
+            self.tally.outcome(outcome)
+        for failed in self.prover.failed:
+            self.tally.failed(failed, counted=True)
+        self.prover.failed.clear()
+
+    def _split(self) -> None:
+        self.splits += 1
+
+    def _invariants(self) -> list[InvariantResult]:
+        if self.move.invariants:
+            self.progress(Step(self.move.name, "invariants", 0, len(self.move.invariants)))
+        return evaluate(self.comparison, self.move.invariants, self._limit_ms)
+
+    def _coverage(self) -> tuple[list[ColumnCoverage], list[Quarantined]]:
+        try:
+            with self.comparison.snapshot(self._limit_ms):
+                return coverage.columns(self.reader, self.move), coverage.quarantined(self.reader, self.move)
+        except psycopg.errors.QueryCanceled:
+            self.tally.unknown.append("the quarantined rows could not be counted in time")
+            return coverage.columns(self.reader, self.move), []
+
+    def _null_keys(self) -> None:
+        """A row without a key is on no side of any chunk: it is counted here, and never green (A7)."""
+        sides: tuple[Side, ...] = ("legacy",) if self.move.rows == "add" else ("legacy", "consolidated")
+        for side in sides:
+            try:
+                if number := self.comparison.null_keys(side, self._limit_ms):
+                    self.tally.null_keys[side] = number
+            except psycopg.errors.QueryCanceled:
+                self.tally.unknown.append(f"rows without a key on the {side} side could not be counted in time")
+
+    @property
+    def _limit_ms(self) -> int:
+        return max(1000, int(self.timeout * 1000))
+
+
+def sentence(move: str, verdict: str, compared: int, lag: int) -> str:
+    """The verdict in one sentence."""
+    late = f" {lag:,} of them were found in flight and seen to arrive." if lag and verdict == "match" else ""
+    return {
+        "match": f"{move}: all {compared:,} keys are equal on both sides.{late}",
+        "lag": f"{move}: nothing is wrong, but not everything has arrived yet.",
+        "drift": f"{move}: the sides differ, and it is not lag.",
+        "unresolved": f"{move}: not proven; something could not be compared or did not move.",
+    }[verdict]
+
+
+def _move(plan: Plan, name: str) -> Move:
+    try:
+        return plan.move(name)
+    except KeyError:
+        known = ", ".join(move.name for move in plan.moves)
+        raise UsageError(f"plan {plan.name} has no move {name!r}", cure=f"one of: {known}") from None
+
+
+def _refuse_unprepared(conn: Connection, move: Move) -> None:
+    missing = conn.execute("SELECT to_regclass(%s) IS NULL", (move.view.sql,)).fetchone()
+    if missing is None or missing[0]:
+        raise Refused(f"move {move.name} is not prepared", cure=f"cutover prepare {move.name}")
+
+
+def _record(conn: Connection, plan: Plan, report: MoveReport) -> None:
+    with own(conn):
+        conn.execute(
+            load("reconcile/record").encode(),
+            {
+                "plan": plan.name,
+                "move": report.move,
+                "digest": plan.digest,
+                "verdict": report.verdict,
+                "snapshot_lsn": report.snapshot_lsn,
+                "applied_lsn": report.applied_lsn,
+                "exact": report.exact,
+                "document": report.model_dump_json(),
+                "started_at": report.started_at,
+            },
+        )

@@ -1,0 +1,133 @@
+"""Adds up what the chunks and the proofs say of one move, in flat memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from cdc.replication import lsn_text
+from reconcile.diff import Chunk, Failed
+from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
+from reconcile.proof import Outcome
+from sql.model import Move
+
+NULL_KEYS = "rows without a key"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts by verdict, kind and column; the differences that are listed, `most` at most."""
+
+    move: Move
+    most: int
+    counts: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=lambda: Counter({"missing": 0, "extra": 0, "differs": 0}))
+    columns: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    null_keys: Counter[str] = field(default_factory=Counter)
+    listed: list[Difference] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    capped: bool = False
+    conflicts: int = 0
+    first_lsn: int | None = None
+    last_lsn: int | None = None
+
+    def chunk(self, chunk: Chunk) -> None:
+        """What compared equal in a chunk is proven; what did not is for `outcome`."""
+        for name in ("legacy", "consolidated", "others", "kept"):
+            self.counts[name] += getattr(chunk, name)
+        self.counts["compared"] += chunk.pairs
+        self.counts["match"] += chunk.pairs - len(chunk.different)
+        self.counts["chunks"] += 1
+        self.duplicates.update({str(side): number for side, number in chunk.duplicates.items()})
+        self.at(chunk.lsn)
+
+    def at(self, lsn: int) -> None:
+        """A snapshot was taken whose commits are all at or before this LSN."""
+        self.first_lsn = lsn if self.first_lsn is None else self.first_lsn
+        self.last_lsn = max(lsn, self.last_lsn or 0)
+
+    def failed(self, failed: Failed, *, counted: bool) -> None:
+        """Keys that could not be compared. `counted`: their chunk was, before they began to fail."""
+        self.counts["skipped"] += failed.rows
+        if counted:
+            self.counts["compared"] -= failed.rows
+        else:
+            self.counts["failed chunks"] += 1
+        reason = f"{failed.sqlstate}: {failed.message}"
+        self.reasons[reason] += failed.rows
+        for key in failed.keys:
+            self._list(Difference(key=list(key), verdict="unresolved", kind="failed", reason=reason))
+
+    def outcome(self, outcome: Outcome) -> None:
+        """What became of one key that differed."""
+        judgement, seen = outcome.judgement, outcome.seen
+        self.counts[judgement.verdict] += 1
+        self.at(seen.lsn)
+        if judgement.settled:
+            return
+        self.counts["in_flight"] += judgement.verdict == "lag"
+        self.conflicts += seen.conflict
+        self.kinds[judgement.kind] += 1
+        self.columns.update(seen.columns)
+        if judgement.verdict != "drift" and judgement.reason:
+            self.reasons[judgement.reason] += 1
+        self._list(
+            Difference(
+                key=list(seen.key),
+                verdict=judgement.verdict,
+                kind=judgement.kind,
+                cells=self._cells(outcome),
+                reason=judgement.reason,
+                conflict=seen.conflict,
+                snapshot_lsn=lsn_text(seen.lsn),
+            )
+        )
+
+    def verdict(self, invariants: list[InvariantResult]) -> Verdict:
+        """Drift before what could not be told, that before lag; nothing compared is no proof (R5)."""
+        if self.counts["drift"] or any(it.holds is False for it in invariants):
+            return "drift"
+        blind = self.counts["unresolved"] or self.counts["skipped"] or self.counts["failed chunks"] or self.unknown
+        if blind or self.null_keys or not self.counts["compared"] or any(it.holds is None for it in invariants):
+            return "unresolved"
+        return "lag" if self.counts["in_flight"] else "match"
+
+    def findings(self, invariants: list[InvariantResult]) -> list[str]:
+        """Every reason why the verdict is not match, in words."""
+        found = []
+        if self.counts["drift"]:
+            conflicts = f", {self.conflicts:,} of them rows of others" if self.conflicts else ""
+            found.append(
+                f"{self.counts['drift']:,} keys differ, and nothing is on its way that would mend them{conflicts}"
+            )
+        found += [f"invariant {it.name!r} does not hold: {it.reason}" for it in invariants if it.holds is False]
+        found += [f"invariant {it.name!r} could not be told: {it.reason}" for it in invariants if it.holds is None]
+        found += [f"{number:,} keys: {reason}" for reason, number in self.reasons.most_common(10)]
+        found += [f"{number:,} {NULL_KEYS} on the {side} side" for side, number in self.null_keys.items()]
+        found += [f"{number:,} keys with several rows on the {side} side" for side, number in self.duplicates.items()]
+        found += self.unknown
+        if not self.counts["compared"]:
+            found.append("nothing was compared: both sides are empty")
+        return found
+
+    def rows(self) -> Rows:
+        """The counts as the document has them."""
+        return Rows(**{name: self.counts[name] for name in Rows.model_fields})
+
+    def _list(self, difference: Difference) -> None:
+        if len(self.listed) < self.most:
+            self.listed.append(difference)
+        else:
+            self.capped = True
+
+    def _cells(self, outcome: Outcome) -> dict[str, Cell]:
+        if outcome.cells is None:
+            return {}
+        wanted = set(outcome.seen.columns) if outcome.judgement.kind == "differs" else None
+        return {
+            column.name: Cell(legacy=legacy, consolidated=consolidated)
+            for column, legacy, consolidated in zip(self.move.written, *outcome.cells, strict=True)
+            if wanted is None or column.name in wanted
+        }

@@ -1,0 +1,243 @@
+"""Mapping and target side by side, rendered: a chunk of keys, single keys with their evidence, their cells.
+
+Inside every statement the mapping is `v` and the target `t`. Keys and bounds go in as text: arrays %(k1)s, %(k2)s …
+as in `sql.render`, bounds %(lo1)s … (exclusive) and %(hi1)s … (inclusive).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sql.compare import any_differs, differs, image
+from sql.model import Move, Source
+from sql.names import Name, quote
+from sql.render import _parameterised, _placeholder, base_type
+
+Side = Literal["legacy", "consolidated"]
+
+_CAP = "cap"
+# Aliases that no column of a plan has.
+_MINE, _ROWS, _VERSION, _NUMBER = '"#mine"', '"#rows"', '"#version"', '"#number"'
+_FIRST = '"#1"'
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The statements that compare one move. `collations`: by key column, where both sides sort by different ones."""
+
+    move: Move
+    collations: tuple[str | None, ...]
+    target_unique: bool
+
+    # -- chunks --------------------------------------------------------------------------------------------------------
+
+    def chunk(self, *, low: bool, high: bool) -> str:
+        """Compare the keys in (lo, hi]; bounds that are False are open.
+
+        One row: rows of the mapping, rows of the target in scope, rows of the target out of scope, pairs, pairs that
+        differ but are kept by rule, pairs that differ, their keys as text[][] (at most %(cap)s).
+        """
+        both = f"v.{_FIRST} IS NOT NULL AND t.{_FIRST} IS NOT NULL"
+        changed = any_differs(self.move.written, "v", "t")
+        scope = f"(v.{_FIRST} IS NOT NULL OR t.{_MINE})" if self.move.owned else "true"
+        kept = "0"
+        if self._keeps:
+            kept = f"count(*) FILTER (WHERE {both} AND NOT t.{_MINE} AND {changed})"
+            changed = f"(t.{_MINE} AND {changed})"
+        extra = f"v.{_FIRST} IS NULL AND t.{_MINE}" if self.move.owned else f"v.{_FIRST} IS NULL"
+        different = f"t.{_FIRST} IS NULL OR ({extra}) OR ({both} AND {changed})"
+        keys = f"array_agg(ARRAY[{self._key_texts('coalesce(v.{0}, t.{0})')}]) FILTER (WHERE {different})"
+        others = f"count(t.{_FIRST}) FILTER (WHERE v.{_FIRST} IS NULL AND NOT t.{_MINE})" if self.move.owned else "0"
+        return _parameterised(
+            f"SELECT count(v.{_FIRST}), count(t.{_FIRST}) FILTER (WHERE {scope}), {others},"
+            f" count(*) FILTER (WHERE {scope}), {kept},"
+            f" coalesce(array_length({keys}, 1), 0), ({keys})[1:{_placeholder(_CAP)}::int]"
+            f" FROM ({self._side('legacy', low, high)}) v FULL JOIN ({self._side('consolidated', low, high)}) t"
+            f" ON {self._same('v', 't')}"
+        )
+
+    def bound(self, side: Side, *, low: bool, high: bool) -> str:
+        """The key %(skip)s places after lo on one side, as texts; no row when there is none."""
+        keys = self._aliases
+        relation = self.move.view if side == "legacy" else self.move.target
+        return _parameterised(
+            f"SELECT {self._key_texts('b.{0}')} FROM (SELECT {self._named_keys('r')} FROM {relation} r"
+            f" WHERE {self._range('r', low, high)} ORDER BY {', '.join(self._key(at, 'r') for at in range(len(keys)))}"
+            f" OFFSET {_placeholder('skip')}::bigint LIMIT 1) b"
+        )
+
+    def keys_between(self, side: Side, *, low: bool, high: bool) -> str:
+        """Every key of one side in (lo, hi], as texts, at most %(cap)s."""
+        relation = self.move.view if side == "legacy" else self.move.target
+        return _parameterised(
+            f"SELECT {self._key_texts('b.{0}')} FROM (SELECT {self._named_keys('r')} FROM {relation} r"
+            f" WHERE {self._range('r', low, high)} LIMIT {_placeholder(_CAP)}::bigint) b"
+        )
+
+    def count_between(self, side: Side, *, low: bool, high: bool) -> str:
+        """The number of rows of one side in (lo, hi]."""
+        relation = self.move.view if side == "legacy" else self.move.target
+        return _parameterised(f"SELECT count(*) FROM {relation} r WHERE {self._range('r', low, high)}")
+
+    def estimate(self, side: Side) -> str:
+        """EXPLAIN of one side's keys: the planner's number of rows."""
+        relation = self.move.view if side == "legacy" else self.move.target
+        return _parameterised(f"EXPLAIN (FORMAT JSON) SELECT {self._named_keys('r')} FROM {relation} r")
+
+    def duplicates(self, side: Side, *, low: bool, high: bool) -> str:
+        """Keys in (lo, hi] that one side has more than once, as texts, with their number; at most %(cap)s."""
+        keys = ", ".join(f"s.{alias}" for alias in self._aliases)
+        mine = f" WHERE s.{_MINE}" if side == "consolidated" and self.move.owned else ""
+        return _parameterised(
+            f"SELECT {self._key_texts('s.{0}')}, count(*) FROM ({self._side(side, low, high)}) s{mine}"
+            f" GROUP BY {keys} HAVING count(*) > 1 LIMIT {_placeholder(_CAP)}::bigint"
+        )
+
+    def null_keys(self, side: Side) -> str:
+        """How many rows of one side have a key with a NULL in it."""
+        relation = self.move.view if side == "legacy" else self.move.target
+        empty = " OR ".join(f"{quote(key.name)} IS NULL" for key in self.move.key)
+        return _parameterised(f"SELECT count(*) FROM {relation} WHERE {empty}")
+
+    # -- single keys ---------------------------------------------------------------------------------------------------
+
+    def observe(self) -> str:
+        """How the given keys stand, by their number from 1.
+
+        Rows of: number, rows of the mapping, rows of the target, is the row converge's own, differing columns as
+        boolean[] in the order of `move.written`, digests of both sides' values, version of the target's row.
+        """
+        flags = ", ".join(differs(c, f"v.{quote(c.name)}", f"t.{quote(c.name)}") for c in self.move.written)
+        return _parameterised(
+            f"WITH {self._given_pairs}"
+            f" SELECT DISTINCT ON (g.{_NUMBER}) g.{_NUMBER}, coalesce(v.{_ROWS}, 0), coalesce(t.{_ROWS}, 0),"
+            f" coalesce(t.{_MINE}, false),"
+            f" ARRAY[{flags}]::boolean[],"
+            f" CASE WHEN v.{_ROWS} IS NOT NULL THEN {self._digest('v')} END,"
+            f" CASE WHEN t.{_ROWS} IS NOT NULL THEN {self._digest('t')} END, t.{_VERSION}"
+            f" FROM g LEFT JOIN v ON {self._same('v', 'g')} LEFT JOIN t ON {self._same('t', 'g')}"
+            f" ORDER BY g.{_NUMBER}, {self._digest('v')}, {self._digest('t')}"
+        )
+
+    def cells(self) -> str:
+        """Both sides' values of `move.written` for the given keys, as text: number, text[], text[]."""
+        legacy, consolidated = (
+            ", ".join(
+                f"CASE WHEN num_nulls({side}.{quote(c.name)}) = 0 THEN concat({side}.{quote(c.name)}) END"
+                for c in self.move.written
+            )
+            for side in ("v", "t")
+        )
+        return _parameterised(
+            f"WITH {self._given_pairs} SELECT DISTINCT ON (g.{_NUMBER}) g.{_NUMBER},"
+            f" ARRAY[{legacy}]::text[], ARRAY[{consolidated}]::text[]"
+            f" FROM g LEFT JOIN v ON {self._same('v', 'g')} LEFT JOIN t ON {self._same('t', 'g')}"
+            f" ORDER BY g.{_NUMBER}, {self._digest('v')}, {self._digest('t')}"
+        )
+
+    def versions(self, source: Source, columns: Sequence[str]) -> str:
+        """The versions of a source's rows with the given keys: number, text.
+
+        A row version never changes: while (table, ctid, xmin) are the same, so is the row, also where its values went
+        from A to B and back (PostgreSQL documentation, chapter 5.6 "System Columns").
+        """
+        same = " AND ".join(
+            f"s.{quote(column)} = g.{alias}" for column, alias in zip(columns, self._aliases, strict=True)
+        )
+        return _parameterised(
+            f"WITH {self._given} SELECT g.{_NUMBER}, string_agg(concat_ws(':', s.tableoid, s.ctid, s.xmin), ' '"
+            f" ORDER BY s.tableoid, s.ctid) FROM g JOIN {source.name} s ON {same} GROUP BY g.{_NUMBER}"
+        )
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _keeps(self) -> bool:
+        return self.move.owned is not None and self.move.existing == "keep"
+
+    @property
+    def _aliases(self) -> tuple[str, ...]:
+        return tuple(f'"#{at + 1}"' for at in range(len(self.move.key)))
+
+    def _key(self, at: int, relation: str) -> str:
+        """A key column of a relation, sorted as the target sorts it."""
+        collation = self.collations[at]
+        name = f"{relation}.{quote(self.move.key[at].name)}"
+        return f"{name} COLLATE {collation}" if collation else name
+
+    def _named_keys(self, relation: str) -> str:
+        return ", ".join(f"{self._key(at, relation)} AS {alias}" for at, alias in enumerate(self._aliases))
+
+    def _key_texts(self, template: str) -> str:
+        """The key's components as PostgreSQL prints them (`concat` calls the output function; a cast need not)."""
+        return ", ".join(f"concat({template.format(alias)})" for alias in self._aliases)
+
+    def _same(self, left: str, right: str) -> str:
+        return " AND ".join(f"{left}.{alias} = {right}.{alias}" for alias in self._aliases)
+
+    def _range(self, relation: str, low: bool, high: bool) -> str:
+        columns = [self._key(at, relation) for at in range(len(self.move.key))]
+        tests = [f"{relation}.{quote(key.name)} IS NOT NULL" for key in self.move.key]
+        for bounded, operator, word in ((low, ">", "lo"), (high, "<=", "hi")):
+            if bounded:
+                bounds = [
+                    f"{_placeholder(f'{word}{at + 1}')}::{base_type(key)}" for at, key in enumerate(self.move.key)
+                ]
+                tests.append(f"({', '.join(columns)}) {operator} ({', '.join(bounds)})")
+        return " AND ".join(tests)
+
+    def _values(self, relation: str) -> str:
+        return "".join(f", {relation}.{quote(column.name)}" for column in self.move.written)
+
+    def _side(self, side: Side, low: bool, high: bool) -> str:
+        """One side's rows in (lo, hi]; those of the target say whether they are this move's own."""
+        relation: Name = self.move.view if side == "legacy" else self.move.target
+        mine, join = "", ""
+        if side == "consolidated" and self.move.owned:
+            mine, join = f", (o.own IS NOT NULL) AS {_MINE}", self._owned_join("r")
+        return (
+            f"SELECT {self._named_keys('r')}{self._values('r')}{mine} FROM {relation} r{join}"
+            f" WHERE {self._range('r', low, high)}"
+        )
+
+    def _owned_join(self, relation: str) -> str:
+        keys = ", ".join(quote(key.name) for key in self.move.key)
+        same = " AND ".join(f"o.{quote(key.name)} = {relation}.{quote(key.name)}" for key in self.move.key)
+        return f" LEFT JOIN (SELECT {keys}, true AS own FROM {self.move.owned}) o ON {same}"
+
+    @property
+    def _given(self) -> str:
+        arrays = ", ".join(f"{_placeholder(f'k{at + 1}')}::{base_type(key)}[]" for at, key in enumerate(self.move.key))
+        return f"g AS (SELECT * FROM unnest({arrays}) WITH ORDINALITY AS given ({', '.join(self._aliases)}, {_NUMBER}))"
+
+    @property
+    def _given_pairs(self) -> str:
+        """CTEs g (the given keys), v and t (their rows, each with the number of rows of that key)."""
+        rows = f"count(*) OVER (PARTITION BY {', '.join(self._aliases)}) AS {_ROWS}"
+        mine, join = (
+            (f"(o.own IS NOT NULL) AS {_MINE}", self._owned_join("r")) if self.move.owned else (f"true AS {_MINE}", "")
+        )
+        version = f"concat_ws(':', r.tableoid, r.ctid, r.xmin) AS {_VERSION}"
+        target = f"SELECT {self._named_keys('r')}{self._values('r')}, {mine}, {version} FROM {self.move.target} r{join}"
+        mapping = f"SELECT {self._named_keys('r')}{self._values('r')} FROM {self.move.view} r"
+        return (
+            f"{self._given}, v AS MATERIALIZED (SELECT *, {rows} FROM ({self._of_given(mapping)}) m),"
+            f" t AS MATERIALIZED (SELECT *, {rows} FROM ({self._of_given(target)}) m)"
+        )
+
+    def _of_given(self, select: str) -> str:
+        """A select over `r`, held to the given keys by a condition that reaches an index through a view."""
+        if len(self.move.key) == 1:
+            key = self.move.key[0]
+            return f"{select} WHERE r.{quote(key.name)} = ANY ({_placeholder('k1')}::{base_type(key)}[])"
+        same = " AND ".join(
+            f"r.{quote(key.name)} = d.{alias}" for alias, key in zip(self._aliases, self.move.key, strict=True)
+        )
+        distinct = f"SELECT DISTINCT {', '.join(self._aliases)} FROM g"
+        return f"SELECT l.* FROM ({distinct}) d CROSS JOIN LATERAL ({select} WHERE {same} OFFSET 0) l"
+
+    def _digest(self, relation: str) -> str:
+        """A digest of one side's values. Used to recognise a state seen before, never to call two rows equal."""
+        return f"sha256(convert_to({image(self.move.written, relation)}::text, 'UTF8'))"
