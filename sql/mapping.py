@@ -123,7 +123,12 @@ class _Reading:
 
     def finding(self, code: str, message: str, location: int, cure: str | None, severity: str = "block") -> Finding:
         return Finding(
-            severity, code, message, file=self.file, line=line_of(self.text, location), cure=cure  # type: ignore[arg-type]
+            severity,
+            code,
+            message,
+            file=self.file,
+            line=line_of(self.text, location),
+            cure=cure,  # type: ignore[arg-type]
         )
 
     def sources(self, overridden: frozenset[Name]) -> tuple[tuple[SourceUse, ...], list[Finding]]:
@@ -142,7 +147,9 @@ class _Reading:
                 found.append(traced)  # type: ignore[arg-type]
         used = self._used()
         sources = tuple(
-            SourceUse(name, tuple(keys[name]), used.get(name, frozenset()), line_of(self.text, at), name not in untraced)
+            SourceUse(
+                name, tuple(keys[name]), used.get(name, frozenset()), line_of(self.text, at), name not in untraced
+            )
             for name, at in first.items()
         )
         return sources, [self._untraced(leaf) for name, leaf in untraced.items() if name not in overridden]
@@ -266,7 +273,9 @@ class _Reading:
             elif _is_clock(call) and not clock_declared:
                 cure = 'declare when keys fall due: [moves.<move>.refresh] every = "5s", keys = "due.sql"'
                 found.append(
-                    self.finding("undeclared-clock", f"the mapping depends on the clock ({call.name})", call.location, cure)
+                    self.finding(
+                        "undeclared-clock", f"the mapping depends on the clock ({call.name})", call.location, cure
+                    )
                 )
         for call in self.parsed.frozen_clock:
             cure = "write current_date or now(), and declare a refresh"

@@ -13,6 +13,7 @@ from sql.names import Name
 
 JoinKind = Literal["inner", "left", "right", "full"]
 
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the analysis needs to know of a table.

@@ -33,7 +33,52 @@ from sql.query import (
 )
 
 AGGREGATES = frozenset(
-    ["any_value", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count", "covar_pop", "covar_samp", "every", "json_agg", "json_agg_strict", "json_object_agg", "jsonb_agg", "jsonb_agg_strict", "jsonb_object_agg", "max", "min", "mode", "percentile_cont", "percentile_disc", "range_agg", "range_intersect_agg", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop", "stddev_samp", "string_agg", "sum", "var_pop", "var_samp", "variance", "xmlagg"]
+    [
+        "any_value",
+        "array_agg",
+        "avg",
+        "bit_and",
+        "bit_or",
+        "bit_xor",
+        "bool_and",
+        "bool_or",
+        "corr",
+        "count",
+        "covar_pop",
+        "covar_samp",
+        "every",
+        "json_agg",
+        "json_agg_strict",
+        "json_object_agg",
+        "jsonb_agg",
+        "jsonb_agg_strict",
+        "jsonb_object_agg",
+        "max",
+        "min",
+        "mode",
+        "percentile_cont",
+        "percentile_disc",
+        "range_agg",
+        "range_intersect_agg",
+        "regr_avgx",
+        "regr_avgy",
+        "regr_count",
+        "regr_intercept",
+        "regr_r2",
+        "regr_slope",
+        "regr_sxx",
+        "regr_sxy",
+        "regr_syy",
+        "stddev",
+        "stddev_pop",
+        "stddev_samp",
+        "string_agg",
+        "sum",
+        "var_pop",
+        "var_samp",
+        "variance",
+        "xmlagg",
+    ]
 )
 SET_RETURNING = frozenset(
     """generate_series generate_subscripts json_array_elements json_array_elements_text json_each json_each_text
@@ -127,7 +172,9 @@ class _Builder:
         renamed = [*names]
         for index, output in enumerate(query.outputs):
             name = renamed[index] if index < len(renamed) else output.name
-            leaf.columns[name if name not in leaf.columns else f"{name}\0{index}"] = Column(name, _family(query, index), leaf)
+            leaf.columns[name if name not in leaf.columns else f"{name}\0{index}"] = Column(
+                name, _family(query, index), leaf
+            )
         return leaf
 
     def query(self, stmt: ast.SelectStmt, outer: _Scope | None, ctes: Ctes) -> Query:
@@ -473,7 +520,13 @@ class _Builder:
                 self.collect(part, made, scope, ctes, windows, join)
 
     def call(
-        self, node: ast.FuncCall, made: Expression, scope: _Scope, ctes: Ctes, windows: Mapping[str, Any], join: Join | None
+        self,
+        node: ast.FuncCall,
+        made: Expression,
+        scope: _Scope,
+        ctes: Ctes,
+        windows: Mapping[str, Any],
+        join: Join | None,
     ) -> None:
         name = node.funcname[-1].sval
         self.calls.append(Call(name, node.location, len(node.args or ())))

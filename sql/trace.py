@@ -197,5 +197,3 @@ def _stable(select: Select) -> list[tuple[int, Column]]:
         within = {expression.column for expression in select.distinct_on}
         found = [(index, column) for index, column in found if column in within]
     return found
-
-

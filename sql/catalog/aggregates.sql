@@ -1,0 +1,1 @@
+SELECT DISTINCT proname FROM pg_catalog.pg_proc WHERE prokind = 'a'

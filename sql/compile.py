@@ -1,0 +1,235 @@
+"""Join a plan's folder with the catalog and the analysis of its mappings: the plan that every other package works with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import psycopg
+
+from sql.additions import Additions, read_additions
+from sql.catalog import Function, Table, Types, nearest_table, read_aggregates, read_tables, read_types, read_view
+from sql.checks import check_move
+from sql.connection import Connection
+from sql.errors import PlanError
+from sql.families import exact, family
+from sql.mapping import MappingAnalysis, OutputUse, SourceUse, analyse
+from sql.model import Column, Move, Plan, Refresh, Source, TargetColumn
+from sql.names import Name, quote
+from sql.query import Shape, line_of, statement, tables_of
+from sql.spec import MoveSpec, PlanFolder
+from sql.understood import Understood, unmapped
+
+
+def compile_plan(conn: Connection, folder: PlanFolder) -> Plan:
+    """Understand every move of a folder against this database. Reads only; holds no lock longer than a query.
+
+    Raises PlanError (file, line, nearest word) for what is not there; everything else that is wrong is in
+    `Plan.findings`.
+    """
+    aggregates = read_aggregates(conn)
+    moves, findings = [], []
+    for spec in folder.moves:
+        understood = understand(conn, folder.file, spec, aggregates)
+        moves.append(assemble(folder.name, understood))
+        findings += [replace(finding, move=spec.name) for finding in check_move(understood)]
+    rank = ("block", "warn", "info")
+    findings.sort(key=lambda finding: rank.index(finding.severity))
+    return Plan(folder.name, folder.digest, tuple(moves), tuple(findings))
+
+
+def understand(conn: Connection, file: str, spec: MoveSpec, aggregates: frozenset[str]) -> Understood:
+    """Everything about one move that the catalog and the text tell. Raises PlanError."""
+    additions = read_additions(spec.ddl.text, spec.ddl.file) if spec.ddl else Additions()
+    mentioned = tables_of(spec.mapping.text, spec.mapping.file)
+    facade = {spec.facade} if spec.facade else set()
+    tables = read_tables(conn, {*mentioned, spec.target, *facade})
+    _refuse_unknown(conn, file, spec, mentioned, tables, additions)
+    types = read_types(conn, (column for table in tables.values() for column in table.columns))
+    shapes = {name: _shape(tables[name], types, additions) for name in mentioned}
+    analysis = analyse(
+        spec.mapping.text, spec.key, spec.target, shapes, file=spec.mapping.file, aggregates=aggregates,
+        overridden=frozenset(spec.sources), clock_declared=spec.refresh is not None,
+    )  # fmt: skip
+    _refuse_unknown_sources(file, spec, analysis, tables)
+    outputs, functions = _describe_mapping(conn, spec, tables, analysis, additions)
+    added = _describe_added(conn, additions, spec.target)
+    types = read_types(
+        conn,
+        [*(it for table in tables.values() for it in table.columns), *outputs.values(), *added.values()],
+    )
+    return Understood(
+        spec, file, analysis, tables, types, additions, outputs, added, functions,
+        tables.get(spec.facade) if spec.facade else None,
+    )  # fmt: skip
+
+
+def assemble(plan: str, it: Understood) -> Move:
+    """The move as every other package works with it."""
+    spec = it.spec
+    streamed = frozenset(source.name for source in it.streamed)
+    columns = {output.name: _target_column(it, output, streamed) for output in it.analysis.outputs}
+    return Move(
+        plan=plan,
+        name=spec.name,
+        target=spec.target,
+        target_oid=it.target.oid if it.target else 0,
+        rows=spec.rows,
+        existing=spec.existing,
+        key=tuple(columns[name] for name in spec.key),
+        columns=tuple(column for name, column in columns.items() if name not in spec.key),
+        sources=tuple(_source(it, source) for source in it.streamed),
+        mapping_sql=it.analysis.text,
+        unique=it.analysis.unique,
+        facade=spec.facade,
+        partitions=spec.partitions,
+        refresh=Refresh(spec.refresh.every, spec.refresh.keys.text) if spec.refresh else None,
+        annotate_sql=spec.annotate.text if spec.annotate else None,
+        quarantine_sql=spec.quarantine.text if spec.quarantine else None,
+        ddl_sql=spec.ddl.text if spec.ddl else None,
+        waive=dict(spec.waive),
+        invariants=spec.invariants,
+        unmapped=unmapped(it),
+    )
+
+
+def _target_column(it: Understood, output: OutputUse, streamed: frozenset[Name]) -> TargetColumn:
+    column = it.target_column(output.name) or it.outputs[output.name]
+    return TargetColumn(
+        output.name, column.type, column.type_oid, output.own, output.depends & streamed, exact(column, it.types)
+    )
+
+
+def _source(it: Understood, source: SourceUse) -> Source:
+    table = it.tables[source.name]
+    keys = it.keys(source)
+    captured = source.columns | {column for key in keys for column in key}
+    if table.identity != "full":
+        captured |= set(table.identity_columns)
+    columns = tuple(column.name for column in table.columns if column.name in captured and not column.generated)
+    return Source(
+        source.name, table.oid, keys, columns, table.identity, source.name == it.spec.target, table.identity != "full"
+    )
+
+
+def _shape(table: Table, types: Types, additions: Additions) -> Shape:
+    families = {column.name: family(column, types) for column in table.columns}
+    added = [name for name in additions.of(table.name) if name not in families]
+    return Shape(
+        (*families, *added),
+        tuple(frozenset(index.columns) for index in table.unique if index.complete),
+        {name: found for name, found in families.items() if found is not None},
+    )
+
+
+def _refuse_unknown(
+    conn: Connection, file: str, spec: MoveSpec, mentioned: Mapping[Name, int], tables: Mapping[Name, Table],
+    additions: Additions,
+) -> None:  # fmt: skip
+    """Tables and key columns that are not there are errors of the plan, not findings."""
+    for name, at in mentioned.items():
+        if name not in tables:
+            near = nearest_table(conn, name)
+            raise PlanError(
+                f"no table {name}", file=spec.mapping.file, line=line_of(spec.mapping.text, at),
+                cure=f"did you mean {near}?" if near else None,
+            )  # fmt: skip
+    if spec.target not in tables and spec.target not in additions.created:
+        near = nearest_table(conn, spec.target)
+        cure = f"did you mean {near}? Else create it in the move's ddl" if near else "create it in the move's ddl"
+        raise PlanError(f"no table {spec.target}", file=file, line=spec.line("target"), cure=cure)
+    target = tables.get(spec.target)
+    known = [*(column.name for column in target.columns)] if target else []
+    known += list(additions.of(spec.target))
+    for name in spec.key:
+        if name not in known:
+            message = f"{spec.target} has no column {quote(name)}"
+            raise PlanError(message, file=file, line=spec.line("key"), cure=_did_you_mean(name, known))
+
+
+def _refuse_unknown_sources(file: str, spec: MoveSpec, analysis: MappingAnalysis, tables: Mapping[Name, Table]) -> None:
+    """The plan's own statements about sources have to be about sources."""
+    known = [source.name for source in analysis.sources]
+    for name, columns in spec.sources.items():
+        line = spec.line("sources", str(name))
+        if name not in known:
+            cure = _did_you_mean(str(name), [str(it) for it in known], quoted=False)
+            raise PlanError(f"{name} is no source of this mapping", file=file, line=line, cure=cure)
+        there = [column.name for column in tables[name].columns]
+        for column in columns or ():
+            if column not in there:
+                message = f"{name} has no column {quote(column)}"
+                raise PlanError(message, file=file, line=line, cure=_did_you_mean(column, there))
+
+
+def _did_you_mean(word: str, known: Iterable[str], *, quoted: bool = True) -> str | None:
+    near = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"did you mean {quote(near[0]) if quoted else near[0]}?" if near else None
+
+
+_VIEW = "cutover_understood"
+
+
+def _describe_mapping(
+    conn: Connection, spec: MoveSpec, tables: Mapping[Name, Table], analysis: MappingAnalysis, additions: Additions
+) -> tuple[dict[str, Column], tuple[Function, ...]]:
+    """Let PostgreSQL type the mapping: a temporary view that is rolled back. Raises PlanError with its objection.
+
+    Where the mapping reads columns that only the ddl will add, they are added inside that transaction too.
+    """
+    missing = _missing(tables, analysis, additions)
+    create = f"CREATE TEMPORARY VIEW {_VIEW} AS "
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute("SET LOCAL lock_timeout = '1s'", prepare=False)
+            for name, columns in missing.items():
+                adds = ", ".join(f"ADD COLUMN {quote(it)} {additions.of(name)[it].type}" for it in columns)
+                conn.execute(f"ALTER TABLE {name} {adds}".encode(), prepare=False)
+            conn.execute((create + analysis.text).encode(), prepare=False)
+            return _read_view(conn)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
+        raise
+    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
+        raise _objection(error, spec, len(create)) from error
+
+
+def _missing(tables: Mapping[Name, Table], analysis: MappingAnalysis, additions: Additions) -> dict[Name, list[str]]:
+    found: dict[Name, list[str]] = {}
+    for name, column in sorted({read for output in analysis.outputs for read in output.reads}):
+        if tables[name].column(column) is None and column in additions.of(name):
+            found.setdefault(name, []).append(column)
+    return found
+
+
+def _read_view(conn: Connection) -> tuple[dict[str, Column], tuple[Function, ...]]:
+    row = conn.execute(f"SELECT 'pg_temp.{_VIEW}'::regclass::oid::int8".encode(), prepare=False).fetchone()
+    assert row is not None
+    columns, functions = read_view(conn, row[0])
+    return {column.name: column for column in columns}, functions
+
+
+def _objection(error: psycopg.Error, spec: MoveSpec, prefix: int) -> PlanError:
+    """PostgreSQL's objection to a mapping, at its line of the file."""
+    _, _, offset = statement(spec.mapping.text)
+    position = error.diag.statement_position
+    at = offset + max(int(position) - 1 - prefix, 0) if position else offset
+    return PlanError(
+        error.diag.message_primary or str(error), file=spec.mapping.file, line=line_of(spec.mapping.text, at),
+        cure=error.diag.message_hint,
+    )  # fmt: skip
+
+
+def _describe_added(conn: Connection, additions: Additions, target: Name) -> dict[str, Column]:
+    """The columns that the ddl adds, with their types as PostgreSQL knows them; one of an unknown type is left out."""
+    found: dict[str, Column] = {}
+    for column in additions.of(target).values():
+        cast = f"CREATE TEMPORARY VIEW {_VIEW} AS SELECT NULL::{column.type} AS value"
+        try:
+            with conn.transaction(force_rollback=True):
+                conn.execute(cast.encode(), prepare=False)
+                described, _ = _read_view(conn)
+        except psycopg.ProgrammingError:  # a type that the ddl itself creates
+            continue
+        found[column.name] = replace(described["value"], name=column.name, not_null=column.not_null)
+    return found

@@ -1,0 +1,65 @@
+"""The replica identity that a published source needs, and the statements that give it one (C4, C5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sql.catalog import Table
+from sql.names import quote
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityCure:
+    """What to run, each statement by itself, and what it costs."""
+
+    statements: tuple[str, ...]
+    cost: str
+
+
+def identity_problem(table: Table, keys: Iterable[tuple[str, ...]]) -> str | None:
+    """Why the table must not be published as it is; None when it may."""
+    needed = {column for key in keys for column in key}
+    broken = [name for name, letter in table.partitions if letter == "n" or (letter == "d" and not table.primary_key)]
+    if table.identity == "nothing" or (table.kind == "p" and broken):
+        return f"{table.name} has no replica identity: once published, the application's UPDATE and DELETE on it fail"
+    short = [name for name, letter in table.partitions if letter != "f" and not needed <= set(table.identity_columns)]
+    missing = sorted(needed - set(table.identity_columns))
+    if missing or (table.kind == "p" and short):
+        names = ", ".join(quote(column) for column in missing or sorted(needed))
+        return f"a DELETE on {table.name}, or a change of its key, would not say the old {names}"
+    return None
+
+
+def identity_cure(table: Table, keys: Iterable[tuple[str, ...]]) -> IdentityCure:
+    """The cheapest replica identity that always carries the old target key: an index that is there, a new one, FULL."""
+    needed = tuple(dict.fromkeys(column for key in keys for column in key))
+    filled = {column.name for column in table.columns if column.not_null and not column.generated}
+    if table.kind == "p":
+        names = [table.name, *(name for name, _ in table.partitions)]
+        return IdentityCure(tuple(f"ALTER TABLE {name} REPLICA IDENTITY FULL" for name in names), _FULL)
+    for index in table.unique:
+        if index.complete and set(needed) <= set(index.columns) <= filled:
+            return IdentityCure((_using(table, index.name),), _INDEX)
+    columns = tuple(dict.fromkeys((*needed, *table.primary_key)))
+    if table.primary_key and set(columns) <= filled:
+        name = _index_name(table)
+        listed = ", ".join(quote(column) for column in columns)
+        create = f"CREATE UNIQUE INDEX CONCURRENTLY {quote(name)} ON {table.name} ({listed})"
+        return IdentityCure((create, _using(table, name)), _INDEX)
+    return IdentityCure((f"ALTER TABLE {table.name} REPLICA IDENTITY FULL",), _FULL)
+
+
+_INDEX = "each UPDATE of these columns and each DELETE writes them to the WAL once more"
+_FULL = "each UPDATE and each DELETE writes the whole old row to the WAL"
+
+
+def _using(table: Table, index: str) -> str:
+    return f"ALTER TABLE {table.name} REPLICA IDENTITY USING INDEX {quote(index)}"
+
+
+def _index_name(table: Table) -> str:
+    """At most 63 bytes, as PostgreSQL would cut it otherwise."""
+    suffix = "_cutover_identity"
+    stem = table.name.relation.encode()[: 63 - len(suffix)].decode(errors="ignore")
+    return stem + suffix
