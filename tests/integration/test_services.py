@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,13 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
-from cutover.embedded import ThrowawayPostgres
+from cutover.embedded import ThrowawayPostgres, wheel_binaries
 from sql.errors import UsageError
 from tests.services.choose import Services
 from tests.services.databases import fresh_database
 from tests.services.kafka import KafkaServer
 from tests.services.missing import ServiceMissing
-from tests.services.postgres import GivenPostgres, PostgresServer
+from tests.services.postgres import WHEEL_VERSION, GivenPostgres, PostgresServer
 from tests.services.topics import delete_topics_of, topics_of
 
 
@@ -104,7 +105,7 @@ def test_kafka_comes_back_with_its_data(own_kafka: KafkaServer) -> None:
 
 def test_a_killed_owner_leaves_no_server_and_no_folder() -> None:
     script = (
-        "import sys; from cutover.embedded import ThrowawayPostgres as P\n"
+        "import sys; from cutover.embedded import ThrowawayPostgres, wheel_binaries as P\n"
         "with P() as server: print(server.pid, server.folder, flush=True); sys.stdin.read()"
     )
     root = Path(__file__).parents[2]
@@ -130,6 +131,19 @@ def test_a_throwaway_listens_on_a_private_socket_only() -> None:
             assert conn.execute("SHOW wal_level").fetchone() == ("logical",)
         folder = server.folder
     assert not folder.exists()
+
+
+def test_a_throwaway_starts_from_a_folder_that_only_its_owner_can_enter(tmp_path: Path) -> None:
+    package = wheel_binaries().parents[1]
+    private = tmp_path / "private"
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(folder, private / folder.name, symlinks=True)
+    private.chmod(0o700)
+    with (
+        ThrowawayPostgres(binaries=private / package.name / "pginstall" / "bin") as server,
+        psycopg.connect(server.dsn) as conn,
+    ):
+        assert conn.info.server_version // 10000 == WHEEL_VERSION
 
 
 def test_a_throwaway_without_programs_says_so(tmp_path: Path) -> None:
