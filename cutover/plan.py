@@ -170,9 +170,9 @@ class _Reader:
 
     def move(self, name: str, move: _Move) -> MoveSpec:
         at = ("moves", name)
-        refresh = move.refresh and RefreshSpec(
-            move.refresh.every, self.needed(move.refresh.keys, *at, "refresh", "keys")
-        )
+        refresh = None
+        if move.refresh is not None:
+            refresh = RefreshSpec(move.refresh.every, self.needed(move.refresh.keys, *at, "refresh", "keys"))
         if len(set(move.key)) != len(move.key):
             raise self.fail("a key column is named twice", (*at, "key"))
         if move.existing != "report" and move.rows != "add":
@@ -305,9 +305,9 @@ def _explained(error: ValidationError, file: str, lines: _Lines) -> PlanError:
     if first["type"] == "literal_error":
         expected = re.findall(r"'(\w+)'", str(first.get("ctx", {}).get("expected", "")))
         near = difflib.get_close_matches(str(first["input"]), expected, 1)
-        cure = f"did you mean {near[0]}?" if near else None
+        hint = f"did you mean {near[0]}?" if near else None
         message = f"{word} is one of {', '.join(expected)}, not {first['input']!r}"
-        return PlanError(message, file=file, line=lines.of(path), cure=cure)
+        return PlanError(message, file=file, line=lines.of(path), cure=hint)
     message = first["msg"].removeprefix("Value error, ")
     return PlanError(f"{'.'.join(path)}: {message}", file=file, line=lines.of(path))
 

@@ -1,15 +1,16 @@
-"""What a plan's ddl will add, read from its text: columns with their declared types, tables, unique keys. Pure pglast."""
+"""What a plan's ddl will add, read from its text: columns with their types, tables, unique keys. Pure pglast."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from pglast import ast, enums, parser
+from pglast import enums, parser
 from pglast.stream import RawStream
 
 from sql.errors import PlanError
 from sql.names import Name
+from sql.parsetree import ast
 from sql.query import line_of
 
 
@@ -45,7 +46,7 @@ def read_additions(text: str, file: str | None = None) -> Additions:
         raise PlanError(str(error.args[0]), file=file, line=line_of(text, at)) from None
     found = Additions()
     for raw in statements:
-        node = raw.stmt
+        node: Any = raw.stmt
         if isinstance(node, ast.AlterTableStmt) and node.relation.schemaname:
             for command in node.cmds:
                 _definition(Name(node.relation.schemaname, node.relation.relname), command.def_, found)

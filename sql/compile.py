@@ -1,4 +1,4 @@
-"""Join a plan's folder with the catalog and the analysis of its mappings: the plan that every other package works with."""
+"""Join a plan's folder with the catalog and its mappings' analysis: the plan that every package works with."""
 
 from __future__ import annotations
 
@@ -142,10 +142,10 @@ def _refuse_unknown(
     target = tables.get(spec.target)
     known = [*(column.name for column in target.columns)] if target else []
     known += list(additions.of(spec.target))
-    for name in spec.key:
-        if name not in known:
-            message = f"{spec.target} has no column {quote(name)}"
-            raise PlanError(message, file=file, line=spec.line("key"), cure=_did_you_mean(name, known))
+    for column in spec.key:
+        if column not in known:
+            message = f"{spec.target} has no column {quote(column)}"
+            raise PlanError(message, file=file, line=spec.line("key"), cure=_did_you_mean(column, known))
 
 
 def _refuse_unknown_sources(file: str, spec: MoveSpec, analysis: MappingAnalysis, tables: Mapping[Name, Table]) -> None:

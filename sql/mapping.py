@@ -6,27 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sql.errors import PlanError
+from sql.functions import AGGREGATES, CLOCK, SESSION, VOLATILE
 from sql.lineage import ROWS, Lineage
-from sql.model import Finding
+from sql.model import Finding, Severity
 from sql.names import Name, quote
 from sql.query import Call, Column, Leaf, Parsed, Select, Shape, line_of
-from sql.resolve import AGGREGATES, parse
+from sql.resolve import parse
 from sql.trace import key_columns
 from sql.uniqueness import loose, tables_in
-
-CLOCK = frozenset(
-    """now transaction_timestamp statement_timestamp current_timestamp current_date current_time localtime
-    localtimestamp""".split()
-)
-VOLATILE = frozenset(
-    """random random_normal gen_random_uuid uuidv4 uuidv7 uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4
-    clock_timestamp timeofday nextval currval lastval setval setseed pg_sleep txid_current pg_current_xact_id
-    gen_random_bytes tablesample""".split()
-)
-SESSION = frozenset(
-    """current_user session_user user current_role current_catalog current_schema current_setting pg_backend_pid
-    inet_client_addr inet_client_port current_schemas current_query""".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +108,16 @@ class _Reading:
     def key_nodes(self) -> tuple[Column, ...]:
         return tuple(self.parsed.root.columns[name] for name in self.key)
 
-    def finding(self, code: str, message: str, location: int, cure: str | None, severity: str = "block") -> Finding:
+    def finding(
+        self, code: str, message: str, location: int, cure: str | None, severity: Severity = "block"
+    ) -> Finding:
         return Finding(
             severity,
             code,
             message,
             file=self.file,
             line=line_of(self.text, location),
-            cure=cure,  # type: ignore[arg-type]
+            cure=cure,
         )
 
     def sources(self, overridden: frozenset[Name]) -> tuple[tuple[SourceUse, ...], list[Finding]]:

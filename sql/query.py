@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pglast import ast, parser
+from pglast import parser
 
 from sql.errors import PlanError
 from sql.names import Name
+from sql.parsetree import ast
 
 JoinKind = Literal["inner", "left", "right", "full"]
 
@@ -229,7 +230,7 @@ def joins_of(tree: Tree | None) -> Iterator[Join]:
         yield tree
 
 
-def statement(text: str, file: str | None = None) -> tuple[ast.SelectStmt, str, int]:
+def statement(text: str, file: str | None = None) -> tuple[Any, str, int]:
     """The single SELECT of a file: its tree, its text without comments around it, the offset of that text.
 
     Raises PlanError with file and line when it is something else.

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from pglast import ast, enums
+from pglast import enums
 
 from sql.errors import PlanError
+from sql.functions import AGGREGATES, ONE_ROW, SET_RETURNING
 from sql.names import Name, quote
+from sql.parsetree import (
+    ast,
+    function_name,
+    limits,
+    named,
+    operator,
+    output_name,
+    pairs,
+    parts,
+    type_name,
+    walk,
+)
 from sql.query import (
     Call,
     Column,
@@ -31,64 +44,9 @@ from sql.query import (
     line_of,
     statement,
 )
+from sql.scope import Named, NotThere, Scope, cross, visible
 
-AGGREGATES = frozenset(
-    [
-        "any_value",
-        "array_agg",
-        "avg",
-        "bit_and",
-        "bit_or",
-        "bit_xor",
-        "bool_and",
-        "bool_or",
-        "corr",
-        "count",
-        "covar_pop",
-        "covar_samp",
-        "every",
-        "json_agg",
-        "json_agg_strict",
-        "json_object_agg",
-        "jsonb_agg",
-        "jsonb_agg_strict",
-        "jsonb_object_agg",
-        "max",
-        "min",
-        "mode",
-        "percentile_cont",
-        "percentile_disc",
-        "range_agg",
-        "range_intersect_agg",
-        "regr_avgx",
-        "regr_avgy",
-        "regr_count",
-        "regr_intercept",
-        "regr_r2",
-        "regr_slope",
-        "regr_sxx",
-        "regr_sxy",
-        "regr_syy",
-        "stddev",
-        "stddev_pop",
-        "stddev_samp",
-        "string_agg",
-        "sum",
-        "var_pop",
-        "var_samp",
-        "variance",
-        "xmlagg",
-    ]
-)
-SET_RETURNING = frozenset(
-    """generate_series generate_subscripts json_array_elements json_array_elements_text json_each json_each_text
-    json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements jsonb_array_elements_text jsonb_each
-    jsonb_each_text jsonb_object_keys jsonb_path_query jsonb_populate_recordset jsonb_to_recordset regexp_matches
-    regexp_split_to_table string_to_table unnest""".split()
-)
-_ONE_ROW_FUNCTIONS = frozenset({"json_to_record", "jsonb_to_record", "json_populate_record", "jsonb_populate_record"})
 _JSON_OPERATORS = frozenset({"->", "->>", "#>", "#>>"})
-_SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 _CLOCK_WORDS = frozenset({"now", "today", "tomorrow", "yesterday"})
 _CLOCK_TYPES = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
 # Casts that keep the text of every value of the family, so that the cast column still equals the key as text.
@@ -115,22 +73,11 @@ def parse(
 
 
 @dataclass(slots=True)
-class _Scope:
-    """The FROM items visible at some point of a SELECT, and the scope around it."""
-
-    parent: _Scope | None
-    select: Select
-    trees: list[Tree] = field(default_factory=list)
-    aliases: dict[str, list[tuple[str, Column]]] = field(default_factory=dict)
-    joins: list[Join] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _Cte:
     """A WITH query and what it sees."""
 
     cte: Any
-    outer: _Scope | None
+    outer: Scope | None
     ctes: Ctes
     recursive: bool
     names: list[str]
@@ -145,10 +92,6 @@ class _Standing:
 
 
 Ctes = Mapping[str, _Cte | _Standing]
-
-
-def _visible(tree: Tree) -> list[tuple[str, Column]]:
-    return list(tree.columns.items()) if isinstance(tree, Leaf) else tree.visible
 
 
 class _Builder:
@@ -172,12 +115,11 @@ class _Builder:
         renamed = [*names]
         for index, output in enumerate(query.outputs):
             name = renamed[index] if index < len(renamed) else output.name
-            leaf.columns[name if name not in leaf.columns else f"{name}\0{index}"] = Column(
-                name, _family(query, index), leaf
-            )
+            word = name if name not in leaf.columns else f"{name}\0{index}"
+            leaf.columns[word] = Column(name, _family(query, index), leaf)
         return leaf
 
-    def query(self, stmt: ast.SelectStmt, outer: _Scope | None, ctes: Ctes) -> Query:
+    def query(self, stmt: Any, outer: Scope | None, ctes: Ctes) -> Query:
         if stmt.withClause is not None:
             ctes = self.with_clause(stmt.withClause, outer, ctes)
         if stmt.intoClause is not None or stmt.lockingClause:
@@ -186,20 +128,20 @@ class _Builder:
             return self.set_operation(stmt, outer, ctes)
         return self.select(stmt, outer, ctes)
 
-    def with_clause(self, clause: ast.WithClause, outer: _Scope | None, ctes: Ctes) -> Ctes:
+    def with_clause(self, clause: Any, outer: Scope | None, ctes: Ctes) -> Ctes:
         known: dict[str, _Cte | _Standing] = dict(ctes)
         for cte in clause.ctes:
             if not isinstance(cte.ctequery, ast.SelectStmt):
                 raise self.fail(f'WITH "{cte.ctename}" changes data; a mapping only reads', cte.location)
             itself = clause.recursive and any(
                 isinstance(it, ast.RangeVar) and it.relname == cte.ctename and it.schemaname is None
-                for it in _walk(cte.ctequery)
+                for it in walk(cte.ctequery)
             )
             names = [part.sval for part in cte.aliascolnames or ()]
             known[cte.ctename] = _Cte(cte, outer, dict(known), bool(itself), names)
         return known
 
-    def set_operation(self, stmt: ast.SelectStmt, outer: _Scope | None, ctes: Ctes) -> SetOperation:
+    def set_operation(self, stmt: Any, outer: Scope | None, ctes: Ctes) -> SetOperation:
         kinds = {
             enums.SetOperation.SETOP_UNION: "union",
             enums.SetOperation.SETOP_INTERSECT: "intersect",
@@ -208,23 +150,23 @@ class _Builder:
         left, right = self.query(stmt.larg, outer, ctes), self.query(stmt.rarg, outer, ctes)
         made = SetOperation(kinds[stmt.op], bool(stmt.all), left, right)  # type: ignore[arg-type]
         left.within = right.within = made
-        made.limited, made.at_most_one = _limits(stmt)
+        made.limited, made.at_most_one = limits(stmt)
         return made
 
-    def select(self, stmt: ast.SelectStmt, outer: _Scope | None, ctes: Ctes) -> Select:
+    def select(self, stmt: Any, outer: Scope | None, ctes: Ctes) -> Select:
         made = Select()
-        scope = _Scope(outer, made)
+        scope = Scope(outer, made)
         if stmt.valuesLists:
             rows = [[self.expression(value, scope, ctes) for value in row] for row in stmt.valuesLists]
             for index in range(len(rows[0])):
                 column = Expression(reads=[read for row in rows for read in row[index].reads])
                 made.outputs.append(Output(f"column{index + 1}", column))
-            made.limited, made.at_most_one = _limits(stmt)
+            made.limited, made.at_most_one = limits(stmt)
             made.at_most_one |= len(rows) == 1
             return made
         for item in stmt.fromClause or ():
             tree = self.from_item(item, scope, ctes)
-            made.tree = tree if made.tree is None else _cross(made.tree, tree)
+            made.tree = tree if made.tree is None else cross(made.tree, tree)
         if made.tree is None:
             made.at_most_one = True
         else:
@@ -244,32 +186,23 @@ class _Builder:
             distinct_on = [item for item in stmt.distinctClause if item is not None]
             made.distinct = not distinct_on
             made.distinct_on = [self.by(item, scope, ctes, made, prefer_output=True) for item in distinct_on]
-        made.limited, one = _limits(stmt)
+        made.limited, one = limits(stmt)
         made.at_most_one |= one
         return made
 
-    def output(self, target: ast.ResTarget, scope: _Scope, ctes: Ctes, windows: Mapping[str, Any]) -> list[Output]:
+    def output(self, target: Any, scope: Scope, ctes: Ctes, windows: Mapping[str, Any]) -> list[Output]:
         value = target.val
         if isinstance(value, ast.ColumnRef) and isinstance(value.fields[-1], ast.A_Star):
             return [
                 Output(name, Expression(value.location, column=column, reads=[column]))
                 for name, column in self.star(value, scope)
             ]
-        return [Output(target.name or _output_name(value), self.expression(value, scope, ctes, windows))]
-
-    def star(self, ref: ast.ColumnRef, scope: _Scope) -> list[tuple[str, Column]]:
-        if len(ref.fields) == 1:
-            return [(name.split("\0")[0], column) for tree in scope.trees for name, column in _visible(tree)]
-        words = [part.sval for part in ref.fields[:-1]]
-        columns = self.relation(words, scope)
-        if columns is None:
-            raise self.fail(f"{'.'.join(words)}.* names nothing in FROM", ref.location)
-        return [(name.split("\0")[0], column) for name, column in columns]
+        return [Output(target.name or output_name(value), self.expression(value, scope, ctes, windows))]
 
     def by(
         self,
         item: Any,
-        scope: _Scope,
+        scope: Scope,
         ctes: Ctes,
         made: Select,
         *,
@@ -278,13 +211,13 @@ class _Builder:
     ) -> Expression:
         """An item of GROUP BY, ORDER BY or DISTINCT ON: a position, the name of an output, or an expression."""
         if isinstance(item, ast.A_Const) and isinstance(item.val, ast.Integer):
-            index = item.val.ival - 1
+            index = int(item.val.ival) - 1
             if 0 <= index < len(made.outputs):
                 return made.outputs[index].expression
         if isinstance(item, ast.ColumnRef) and len(item.fields) == 1 and isinstance(item.fields[0], ast.String):
             word = item.fields[0].sval
             outputs = [output.expression for output in made.outputs if output.name == word]
-            here = any(name == word for tree in scope.trees for name, _ in _visible(tree))
+            here = any(name == word for tree in scope.trees for name, _ in visible(tree))
             if outputs and (prefer_output or not here):
                 return outputs[0]
         expression = self.expression(item, scope, ctes, windows)
@@ -294,7 +227,7 @@ class _Builder:
 
     # --- FROM --------------------------------------------------------------------------------------------------
 
-    def from_item(self, item: Any, scope: _Scope, ctes: Ctes) -> Tree:
+    def from_item(self, item: Any, scope: Scope, ctes: Ctes) -> Tree:
         """Build one FROM item; it is visible in `scope` from then on (for LATERAL, ON and WHERE)."""
         if isinstance(item, ast.JoinExpr):
             return self.join(item, scope, ctes)
@@ -303,7 +236,7 @@ class _Builder:
         scope.trees.append(leaf)
         return leaf
 
-    def leaf(self, item: Any, scope: _Scope, ctes: Ctes) -> Leaf:
+    def leaf(self, item: Any, scope: Scope, ctes: Ctes) -> Leaf:
         alias = item.alias.aliasname if getattr(item, "alias", None) else None
         renamed = [part.sval for part in item.alias.colnames or ()] if alias else []
         if isinstance(item, ast.RangeVar):
@@ -319,7 +252,7 @@ class _Builder:
             return self.leaf(item.relation, scope, ctes)
         return self.function(item, alias, renamed, scope, ctes)
 
-    def table(self, item: ast.RangeVar, alias: str, renamed: list[str]) -> Leaf:
+    def table(self, item: Any, alias: str, renamed: list[str]) -> Leaf:
         if item.schemaname is None:
             cure = "write schema.table: a plan does not depend on search_path"
             raise self.fail(f"table {quote(item.relname)} has no schema", item.location, cure)
@@ -335,7 +268,7 @@ class _Builder:
         self.leaves.append(leaf)
         return leaf
 
-    def cte(self, item: ast.RangeVar, alias: str, renamed: list[str], ctes: Ctes) -> Leaf:
+    def cte(self, item: Any, alias: str, renamed: list[str], ctes: Ctes) -> Leaf:
         """A WITH query, built anew at every reference: each is its own set of places."""
         known = ctes[item.relname]
         names = renamed or known.names
@@ -357,20 +290,20 @@ class _Builder:
         anchor.within = step.within = made
         return made
 
-    def function(self, item: Any, alias: str | None, renamed: list[str], scope: _Scope, ctes: Ctes) -> Leaf:
+    def function(self, item: Any, alias: str | None, renamed: list[str], scope: Scope, ctes: Ctes) -> Leaf:
         """A function, XMLTABLE or JSON_TABLE in FROM: lateral by nature, its columns known only in part."""
-        arguments = [self.expression(node, scope, ctes) for node in _parts(item) if not isinstance(node, ast.Alias)]
+        arguments = [self.expression(node, scope, ctes) for node in parts(item) if not isinstance(node, ast.Alias)]
         names = [definition.colname for definition in getattr(item, "coldeflist", None) or ()]
-        names += [column.colname or column.name for column in getattr(item, "columns", None) or () if _named(column)]
-        called = _function_name(item)
+        names += [column.colname or column.name for column in getattr(item, "columns", None) or () if named(column)]
+        called = function_name(item)
         leaf = Leaf(alias or called or "?", getattr(item, "location", 0) or 0, function=arguments)
         for name in renamed or names or [alias or called or "?"]:
             leaf.columns[name] = Column(name, None, leaf)
         leaf.open = not (renamed or names)
-        leaf.single_row = called in _ONE_ROW_FUNCTIONS
+        leaf.single_row = called in ONE_ROW
         return leaf
 
-    def join(self, item: ast.JoinExpr, scope: _Scope, ctes: Ctes) -> Join:
+    def join(self, item: Any, scope: Scope, ctes: Ctes) -> Join:
         depth = len(scope.trees)
         left = self.from_item(item.larg, scope, ctes)
         right = self.from_item(item.rarg, scope, ctes)
@@ -381,14 +314,14 @@ class _Builder:
                 leaf.above.append((made, side))
         shared = [part.sval for part in item.usingClause or ()]
         if item.isNatural:
-            names = {name for name, _ in _visible(right)}
-            shared = [name for name, _ in _visible(left) if name in names]
+            names = {name for name, _ in visible(right)}
+            shared = [name for name, _ in visible(left) if name in names]
         if item.quals is not None:
             made.on = self.conditions(item.quals, scope, ctes, join=made)
         made.on += [self.using(name, left, right, item) for name in shared]
         self.merge(made)
         used = [(name, self.merged_using(made, name, left, right)) for name in shared]
-        rest = [it for tree in (left, right) for it in _visible(tree) if it[0] not in shared]
+        rest = [it for tree in (left, right) for it in visible(tree) if it[0] not in shared]
         made.visible = used + rest
         del scope.trees[depth:]
         scope.trees.append(made)
@@ -396,8 +329,8 @@ class _Builder:
             scope.aliases[item.alias.aliasname] = made.visible
         return made
 
-    def using(self, name: str, left: Tree, right: Tree, item: ast.JoinExpr) -> Condition:
-        sides = [dict(_visible(tree)).get(name) for tree in (left, right)]
+    def using(self, name: str, left: Tree, right: Tree, item: Any) -> Condition:
+        sides = [dict(visible(tree)).get(name) for tree in (left, right)]
         if sides[0] is None or sides[1] is None:
             raise self.fail(f"USING ({quote(name)}): not a column of both sides", getattr(item, "location", 0))
         condition = Condition(Expression(reads=[sides[0], sides[1]]), whole=True)
@@ -408,7 +341,7 @@ class _Builder:
         """Each equality of a FULL JOIN's condition gives a column coalesce(left, right)."""
         if made.kind != "full":
             return
-        inside = {id(column) for _, column in _visible(made.left)}
+        inside = {id(column) for _, column in visible(made.left)}
         inside |= {id(column) for leaf in leaves_of(made.left) for column in leaf.nodes}
         for condition in made.on:
             for one, other in condition.equal:
@@ -416,7 +349,7 @@ class _Builder:
                 made.merged.append(Column(one.name, one.family, None, merged=pair))
 
     def merged_using(self, made: Join, name: str, left: Tree, right: Tree) -> Column:
-        sides = dict(_visible(left))[name], dict(_visible(right))[name]
+        sides = dict(visible(left))[name], dict(visible(right))[name]
         if made.kind == "full":
             for column in made.merged:
                 if column.merged == sides:
@@ -426,31 +359,34 @@ class _Builder:
 
     # --- expressions -------------------------------------------------------------------------------------------
 
-    def conditions(self, node: Any, scope: _Scope, ctes: Ctes, join: Join | None = None) -> list[Condition]:
+    def conditions(self, node: Any, scope: Scope, ctes: Ctes, join: Join | None = None) -> list[Condition]:
         """The conjuncts of a condition."""
         if isinstance(node, ast.BoolExpr) and node.boolop == enums.BoolExprType.AND_EXPR:
             return [it for part in node.args for it in self.conditions(part, scope, ctes, join)]
         condition = Condition(self.expression(node, scope, ctes, join=join))
-        if isinstance(node, ast.A_Expr) and _operator(node) == "=":
+        if isinstance(node, ast.A_Expr) and operator(node) == "=":
             same = node.kind == enums.A_Expr_Kind.AEXPR_OP
             if same or node.kind == enums.A_Expr_Kind.AEXPR_NOT_DISTINCT:
                 condition.strict = same
-                condition.whole = all([
-                    self.equality(condition, left, right, scope, ctes) for left, right in _pairs(node.lexpr, node.rexpr)
-                ])  # fmt: skip
+                equal = [self.equality(condition, *pair, scope, ctes) for pair in pairs(node.lexpr, node.rexpr)]
+                condition.whole = all(equal)
         elif isinstance(node, ast.ColumnRef) and condition.expression.column is not None:
             condition.fixed.append(condition.expression.column)
         elif isinstance(node, ast.SubLink) and node.subLinkType == enums.SubLinkType.ANY_SUBLINK:
-            if node.operName is None or node.operName[-1].sval == "=":
-                tests = node.testexpr.args if isinstance(node.testexpr, ast.RowExpr) else [node.testexpr]
-                leaf = condition.expression.subqueries[-1]
-                for index, test in enumerate(tests):
-                    column = self.plain(test, scope, ctes)
-                    if column is not None:
-                        leaf.tests.append((column, index))
+            self.membership(condition, node, scope, ctes)
         return [condition]
 
-    def equality(self, condition: Condition, left: Any, right: Any, scope: _Scope, ctes: Ctes) -> bool:
+    def membership(self, condition: Condition, node: Any, scope: Scope, ctes: Ctes) -> None:
+        """x IN (SELECT y …): inside the sub-query, only rows whose y equals x matter."""
+        if node.operName is not None and node.operName[-1].sval != "=":
+            return
+        tests = node.testexpr.args if isinstance(node.testexpr, ast.RowExpr) else [node.testexpr]
+        for index, test in enumerate(tests):
+            column = self.plain(test, scope, ctes)
+            if column is not None:
+                condition.expression.subqueries[-1].tests.append((column, index))
+
+    def equality(self, condition: Condition, left: Any, right: Any, scope: Scope, ctes: Ctes) -> bool:
         one, other = self.plain(left, scope, ctes), self.plain(right, scope, ctes)
         if one is not None and other is not None:
             return _equate(condition, one, other)
@@ -462,12 +398,12 @@ class _Builder:
                 condition.ones.append(fixed)
         return False
 
-    def plain(self, node: Any, scope: _Scope, ctes: Ctes) -> Column | None:
+    def plain(self, node: Any, scope: Scope, ctes: Ctes) -> Column | None:
         return self.quietly(node, scope, ctes).column
 
-    def quietly(self, node: Any, scope: _Scope, ctes: Ctes) -> Expression:
+    def quietly(self, node: Any, scope: Scope, ctes: Ctes) -> Expression:
         """Read an expression a second time without recording its calls and sub-queries again."""
-        if any(isinstance(it, ast.SubLink) for it in _walk(node)):
+        if any(isinstance(it, ast.SubLink) for it in walk(node)):
             return Expression(subqueries=[Leaf("?", 0)])
         calls, frozen = len(self.calls), len(self.frozen_clock)
         expression = self.expression(node, scope, ctes)
@@ -475,7 +411,7 @@ class _Builder:
         return expression
 
     def expression(
-        self, node: Any, scope: _Scope, ctes: Ctes, windows: Mapping[str, Any] | None = None, join: Join | None = None
+        self, node: Any, scope: Scope, ctes: Ctes, windows: Mapping[str, Any] | None = None, join: Join | None = None
     ) -> Expression:
         """What an expression reads, and whether it is just one column."""
         made = Expression(getattr(node, "location", 0) or 0)
@@ -485,7 +421,7 @@ class _Builder:
         return made
 
     def collect(
-        self, node: Any, made: Expression, scope: _Scope, ctes: Ctes, windows: Mapping[str, Any], join: Join | None
+        self, node: Any, made: Expression, scope: Scope, ctes: Ctes, windows: Mapping[str, Any], join: Join | None
     ) -> None:
         if isinstance(node, tuple | list):
             for item in node:
@@ -509,21 +445,21 @@ class _Builder:
         elif isinstance(node, ast.SQLValueFunction):
             name = node.op.name.removeprefix("SVFOP_").removesuffix("_N").lower()
             self.calls.append(Call(name, node.location, 0))
-        elif isinstance(node, ast.A_Expr) and _operator(node) in _JSON_OPERATORS:
+        elif isinstance(node, ast.A_Expr) and operator(node) in _JSON_OPERATORS:
             made.json = True
         elif isinstance(node, ast.CoalesceExpr):
             made.coalesced = True
         elif isinstance(node, ast.TypeCast):
             self.clock_literal(node)
-        for part in _parts(node):
+        for part in parts(node):
             if not isinstance(part, ast.WindowDef):
                 self.collect(part, made, scope, ctes, windows, join)
 
     def call(
         self,
-        node: ast.FuncCall,
+        node: Any,
         made: Expression,
-        scope: _Scope,
+        scope: Scope,
         ctes: Ctes,
         windows: Mapping[str, Any],
         join: Join | None,
@@ -552,109 +488,49 @@ class _Builder:
             read for it in (*made.windows[-1].partition, *made.windows[-1].order) for read in it.reads
         ]  # fmt: skip
 
-    def clock_literal(self, node: ast.TypeCast) -> None:
+    def clock_literal(self, node: Any) -> None:
         value = node.arg.val if isinstance(node.arg, ast.A_Const) else None
-        if isinstance(value, ast.String) and value.sval.strip().lower() in _CLOCK_WORDS and _type(node) in _CLOCK_TYPES:
-            self.frozen_clock.append(Call(f"'{value.sval}'::{_type(node)}", node.location or 0, 0))
+        if (
+            isinstance(value, ast.String)
+            and value.sval.strip().lower() in _CLOCK_WORDS
+            and type_name(node) in _CLOCK_TYPES
+        ):
+            self.frozen_clock.append(Call(f"'{value.sval}'::{type_name(node)}", node.location or 0, 0))
 
-    def single(self, node: Any, scope: _Scope) -> Column | None:
+    def single(self, node: Any, scope: Scope) -> Column | None:
         """The one column that an expression is, through casts that keep every value's text."""
         if isinstance(node, ast.ColumnRef):
             columns = self.column(node, scope)
             return columns[0] if len(columns) == 1 and isinstance(node.fields[-1], ast.String) else None
         if isinstance(node, ast.TypeCast):
             inner = self.single(node.arg, scope)
-            keeps = _KEEPING.get(_type(node)) if not node.typeName.typmods and not node.typeName.arrayBounds else None
+            keeps = (
+                _KEEPING.get(type_name(node)) if not node.typeName.typmods and not node.typeName.arrayBounds else None
+            )
             return inner if inner is not None and inner.family in (keeps, "any") else None
         if isinstance(node, ast.CoalesceExpr):
-            columns = [self.single(part, scope) for part in node.args]
-            found = columns[0]
-            for column in columns[1:]:
+            each = [self.single(part, scope) for part in node.args]
+            found = each[0]
+            for column in each[1:]:
                 found = _merged(found, column, scope) if found is not None and column is not None else None
             return found
         return None
 
-    def column(self, ref: ast.ColumnRef, scope: _Scope) -> list[Column]:
+    def star(self, ref: Any, scope: Scope) -> Named:
+        try:
+            return scope.star([part.sval for part in ref.fields[:-1]])
+        except NotThere as error:
+            raise self.fail(str(error), ref.location) from None
+
+    def column(self, ref: Any, scope: Scope) -> list[Column]:
         """The column that a reference means; all columns for a whole row."""
         if isinstance(ref.fields[-1], ast.A_Star):
             return [column for _, column in self.star(ref, scope)]
-        words = [part.sval for part in ref.fields]
-        at: _Scope | None = scope
-        while at is not None:
-            found = self.lookup(words, at)
-            if found is not None:
-                return found
-            at = at.parent
-        self.unknown(words, ref, scope)
-        return []
-
-    def lookup(self, words: list[str], scope: _Scope) -> list[Column] | None:
-        if len(words) == 1:
-            for tree in scope.trees:
-                for name, column in _visible(tree):
-                    if name == words[0]:
-                        return [column]
-            whole = self.here(words, scope)
-            if whole is not None:
-                return [column for _, column in whole]
-            for leaf in (leaf for tree in scope.trees for leaf in leaves_of(tree) if leaf.open):
-                return [leaf.columns.setdefault(words[0], Column(words[0], None, leaf))]
-            return None
-        columns = self.here(words[:-1], scope)
-        if columns is None:
-            return None
-        for name, column in columns:
-            if name == words[-1]:
-                return [column]
-        opened = self.open_leaf(words[:-1], scope)
-        if opened is not None:
-            return [opened.columns.setdefault(words[-1], Column(words[-1], None, opened))]
-        return None
-
-    def here(self, words: list[str], scope: _Scope) -> list[tuple[str, Column]] | None:
-        """The columns of a FROM item by its alias, or by schema and table."""
-        for leaf in (leaf for tree in scope.trees for leaf in leaves_of(tree)):
-            if words == [leaf.alias] or (leaf.table and words == [leaf.table.schema, leaf.table.relation]):
-                return list(leaf.columns.items())
-        return scope.aliases.get(words[0]) if len(words) == 1 else None
-
-    def open_leaf(self, words: list[str], scope: _Scope) -> Leaf | None:
-        for leaf in (leaf for tree in scope.trees for leaf in leaves_of(tree)):
-            if leaf.open and words == [leaf.alias]:
-                return leaf
-        return None
-
-    def relation(self, words: list[str], scope: _Scope) -> list[tuple[str, Column]] | None:
-        at: _Scope | None = scope
-        while at is not None:
-            found = self.here(words, at)
-            if found is not None:
-                return found
-            at = at.parent
-        return None
-
-    def unknown(self, words: list[str], ref: ast.ColumnRef, scope: _Scope) -> None:
-        shown = ".".join(quote(word) for word in words)
-        if words[-1] in _SYSTEM_COLUMNS:
-            raise self.fail(f"{shown}: a system column is not data", ref.location)
-        known: set[str] = set()
-        at: _Scope | None = scope
-        while at is not None:
-            for leaf in (leaf for tree in at.trees for leaf in leaves_of(tree)):
-                if len(words) == 1 or words[-2] == leaf.alias:
-                    known |= set(leaf.columns)
-                known |= {leaf.alias} if len(words) > 1 else set()
-            at = at.parent
-        near = difflib.get_close_matches(words[-1], known, 1) or difflib.get_close_matches(words[0], known, 1)
-        raise self.fail(f"no column {shown}", ref.location, f"did you mean {quote(near[0])}?" if near else None)
-
-
-def _cross(left: Tree, right: Tree) -> Join:
-    made = Join("inner", left, right, visible=[*_visible(left), *_visible(right)])
-    for side, tree in (("left", left), ("right", right)):
-        for leaf in leaves_of(tree):
-            leaf.above.append((made, side))
-    return made
+        try:
+            return scope.columns([part.sval for part in ref.fields])
+        except NotThere as error:
+            cure = f"did you mean {quote(error.near)}?" if error.near else None
+            raise self.fail(str(error), ref.location, cure) from None
 
 
 def _equate(condition: Condition, one: Column, other: Column) -> bool:
@@ -665,7 +541,7 @@ def _equate(condition: Condition, one: Column, other: Column) -> bool:
     return True
 
 
-def _merged(one: Column, other: Column, scope: _Scope) -> Column | None:
+def _merged(one: Column, other: Column, scope: Scope) -> Column | None:
     """coalesce(one, other) as a column, when some join of this SELECT makes them equal."""
     for join in scope.joins:
         for column in join.merged:
@@ -689,86 +565,3 @@ def _family(query: Query, index: int) -> str | None:
         return None
     column = query.outputs[index].expression.column
     return column.family if column is not None else None
-
-
-def _limits(stmt: ast.SelectStmt) -> tuple[bool, bool]:
-    """Whether there is a LIMIT or OFFSET, and whether it is LIMIT 1."""
-    count = stmt.limitCount
-    literal = isinstance(count, ast.A_Const) and isinstance(count.val, ast.Integer)
-    one = literal and count.val.ival in (0, 1) and stmt.limitOption != enums.LimitOption.LIMIT_OPTION_WITH_TIES
-    return count is not None or stmt.limitOffset is not None, one
-
-
-def _parts(node: Any) -> Iterable[Any]:
-    """The child nodes of a parse-tree node, flattened."""
-    for attribute in node:
-        value = getattr(node, attribute)
-        if isinstance(value, ast.Node):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from _flat(value)
-
-
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        if isinstance(value, tuple | list):
-            yield from _flat(value)
-        elif isinstance(value, ast.Node):
-            yield value
-
-
-def _walk(node: Any) -> Iterable[Any]:
-    if isinstance(node, ast.Node):
-        yield node
-        for part in _parts(node):
-            yield from _walk(part)
-
-
-def _operator(node: ast.A_Expr) -> str | None:
-    """An operator's name, unless it is qualified by a schema other than pg_catalog."""
-    if not node.name or (len(node.name) == 2 and node.name[0].sval != "pg_catalog"):
-        return None
-    return str(node.name[-1].sval)
-
-
-def _pairs(left: Any, right: Any) -> list[tuple[Any, Any]]:
-    if isinstance(left, ast.RowExpr) and isinstance(right, ast.RowExpr) and len(left.args) == len(right.args):
-        return list(zip(left.args, right.args, strict=True))
-    return [(left, right)]
-
-
-def _type(node: ast.TypeCast) -> str:
-    return str(node.typeName.names[-1].sval)
-
-
-def _named(column: Any) -> bool:
-    return bool(getattr(column, "colname", None) or getattr(column, "name", None))
-
-
-def _function_name(item: Any) -> str | None:
-    for node in _walk(item):
-        if isinstance(node, ast.FuncCall):
-            return str(node.funcname[-1].sval)
-    return None
-
-
-def _output_name(value: Any) -> str:
-    """The name that PostgreSQL gives to an unnamed output (FigureColname in parse_target.c)."""
-    if isinstance(value, ast.ColumnRef):
-        return str(value.fields[-1].sval)
-    if isinstance(value, ast.FuncCall):
-        return str(value.funcname[-1].sval)
-    if isinstance(value, ast.TypeCast):
-        inner = _output_name(value.arg)
-        return inner if inner != "?column?" else _type(value)
-    if isinstance(value, ast.CoalesceExpr):
-        return "coalesce"
-    if isinstance(value, ast.CaseExpr):
-        return _output_name(value.defresult) if isinstance(value.defresult, ast.ColumnRef) else "case"
-    if isinstance(value, ast.SubLink) and value.subLinkType == enums.SubLinkType.EXPR_SUBLINK:
-        first = value.subselect
-        while first.op != enums.SetOperation.SETOP_NONE:
-            first = first.larg
-        target = first.targetList[0] if first.targetList else None
-        return (target.name or _output_name(target.val)) if target is not None else "column1"
-    return "?column?"

@@ -69,6 +69,8 @@ class PlanFolder:
         """Every SQL file that the plan uses, by its name in the folder."""
         found: dict[str, str] = {}
         for move in self.moves:
-            parts = (move.mapping, move.ddl, move.annotate, move.quarantine, move.refresh and move.refresh.keys)
-            found |= {part.file: part.text for part in parts if part is not None}
+            keys = move.refresh.keys if move.refresh is not None else None
+            for part in (move.mapping, move.ddl, move.annotate, move.quarantine, keys):
+                if part is not None:
+                    found[part.file] = part.text
         return found

@@ -1,0 +1,94 @@
+"""Small questions to a parse tree of pglast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pglast import ast as _ast
+from pglast import enums
+
+ast: Any = _ast  # pglast declares every attribute of every node optional; what the grammar requires is there
+
+
+def limits(stmt: Any) -> tuple[bool, bool]:
+    """Whether there is a LIMIT or OFFSET, and whether it is LIMIT 1."""
+    count = stmt.limitCount
+    literal = isinstance(count, ast.A_Const) and isinstance(count.val, ast.Integer)
+    one = literal and count.val.ival in (0, 1) and stmt.limitOption != enums.LimitOption.LIMIT_OPTION_WITH_TIES
+    return count is not None or stmt.limitOffset is not None, one
+
+
+def parts(node: Any) -> Iterable[Any]:
+    """The child nodes of a parse-tree node, flattened."""
+    for attribute in node:
+        value = getattr(node, attribute)
+        if isinstance(value, ast.Node):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from flat(value)
+
+
+def flat(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from flat(value)
+        elif isinstance(value, ast.Node):
+            yield value
+
+
+def walk(node: Any) -> Iterable[Any]:
+    if isinstance(node, ast.Node):
+        yield node
+        for part in parts(node):
+            yield from walk(part)
+
+
+def operator(node: Any) -> str | None:
+    """An operator's name, unless it is qualified by a schema other than pg_catalog."""
+    if not node.name or (len(node.name) == 2 and node.name[0].sval != "pg_catalog"):
+        return None
+    return str(node.name[-1].sval)
+
+
+def pairs(left: Any, right: Any) -> list[tuple[Any, Any]]:
+    if isinstance(left, ast.RowExpr) and isinstance(right, ast.RowExpr) and len(left.args) == len(right.args):
+        return list(zip(left.args, right.args, strict=True))
+    return [(left, right)]
+
+
+def type_name(node: Any) -> str:
+    return str(node.typeName.names[-1].sval)
+
+
+def named(column: Any) -> bool:
+    return bool(getattr(column, "colname", None) or getattr(column, "name", None))
+
+
+def function_name(item: Any) -> str | None:
+    for node in walk(item):
+        if isinstance(node, ast.FuncCall):
+            return str(node.funcname[-1].sval)
+    return None
+
+
+def output_name(value: Any) -> str:
+    """The name that PostgreSQL gives to an unnamed output (FigureColname in parse_target.c)."""
+    if isinstance(value, ast.ColumnRef):
+        return str(value.fields[-1].sval)
+    if isinstance(value, ast.FuncCall):
+        return str(value.funcname[-1].sval)
+    if isinstance(value, ast.TypeCast):
+        inner = output_name(value.arg)
+        return inner if inner != "?column?" else type_name(value)
+    if isinstance(value, ast.CoalesceExpr):
+        return "coalesce"
+    if isinstance(value, ast.CaseExpr):
+        return output_name(value.defresult) if isinstance(value.defresult, ast.ColumnRef) else "case"
+    if isinstance(value, ast.SubLink) and value.subLinkType == enums.SubLinkType.EXPR_SUBLINK:
+        first = value.subselect
+        while first.op != enums.SetOperation.SETOP_NONE:
+            first = first.larg
+        target = first.targetList[0] if first.targetList else None
+        return (target.name or output_name(target.val)) if target is not None else "column1"
+    return "?column?"
