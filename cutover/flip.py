@@ -16,7 +16,7 @@ from cutover.gate import Check, GateClosed, Side, gate
 from cutover.views import facade_columns
 from sql.connection import Connection, connect
 from sql.control import check
-from sql.errors import Busy, Refused, UsageError
+from sql.errors import Refused, UsageError
 from sql.facade import create_facade, form_of
 from sql.faultpoints import reached
 from sql.files import load
@@ -146,7 +146,10 @@ class _Flip:
             },
         )
         if changed.rowcount != 1:
-            raise Busy(f"{move.name} changed while it was flipped; nothing was done", cure="run the command again")
+            raise Refused(
+                f"the gate of {move.name} closed, or another flip came first, while this one waited; nothing was done",
+                cure="run the command again: it says which",
+            )
         conn.execute(_EVENT, (move.plan, move.name, Jsonb({"from": self.before, "percent": self.percent})))
         conn.execute(self.view.encode(), prepare=False)
         reached("flip.before-commit")

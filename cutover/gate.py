@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from psycopg.rows import namedtuple_row
-
 from cdc.slot import check_slot
 from cutover.views import mapping_stands
 from sql.connection import Connection
@@ -87,11 +85,7 @@ def gate(
 ) -> list[Check]:
     """Every check with its answer. `max_lag_ms` and `max_lag_bytes`: how far the slowest partition may be behind the
     server. Raises Refused when the move is not prepared."""
-    row = (
-        conn.cursor(row_factory=namedtuple_row)
-        .execute(load("gate/state"), {"plan": plan.name, "move": move.name})
-        .fetchone()
-    )
+    row = conn.execute(load("gate/state"), {"plan": plan.name, "move": move.name}).fetchone()
     if row is None:
         raise Refused(f"{move.name} is not prepared", cure=f"cutover prepare {move.name}")
     state = _State(*row)

@@ -199,9 +199,10 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
             return _index(node, text, line, before)
         case ast.CreateSeqStmt():
             return Statement("sequence", text, _name(node.sequence).sql, line)
-        case ast.CreateEnumStmt() | ast.CreateDomainStmt():
-            parts = node.typeName if isinstance(node, ast.CreateEnumStmt) else node.domainname
-            return Statement("type", text, ".".join(quote(part.sval) for part in parts), line)
+        case ast.CreateEnumStmt():
+            return Statement("type", text, _dotted(node.typeName), line)
+        case ast.CreateDomainStmt():
+            return Statement("type", text, _dotted(node.domainname), line)
         case ast.CreateExtensionStmt():
             return Statement("extension", text, node.extname, line)
         case ast.CommentStmt():
@@ -300,6 +301,10 @@ def _name(relation: Any) -> Name:
     if relation.schemaname is None:
         raise _Objection(f"{quote(relation.relname)} needs its schema", f"schema.{quote(relation.relname)}")
     return Name(relation.schemaname, relation.relname)
+
+
+def _dotted(parts: Any) -> str:
+    return ".".join(quote(part.sval) for part in parts)
 
 
 def _slice(text: str, raw: Any) -> tuple[str, int]:
