@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cutover.commands import status
+from cutover.commands import mend, proof, status, stream, switch
 
 app = typer.Typer(
     name="cutover",
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for group in (status,):
+for group in (switch, stream, status, proof, mend):
     group.add_to(app)
 
 

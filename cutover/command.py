@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def _sign(run: Callable[..., None], body: Callable[..., int], shared: dict[str, 
 
 def _invocation(flags: dict[str, str | None], verbose: bool, as_json: bool) -> Invocation:
     logs.setup(verbose=verbose)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # undone as by Ctrl-C; stop_on_signals does better
     settings = Settings.read(**flags)
     logs.setup(verbose=verbose, secrets=settings.secrets())
     _LOG.debug("database %s", redact(settings.dsn))

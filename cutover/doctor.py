@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cdc.log import Log, open_log
+from cdc.log import Log
+from cutover.heal import unpublished
 from cutover.plan import PlanFolder, load_plan
-from cutover.settings import Settings
+from cutover.settings import Settings, open_settings_log
 from cutover.status import MoveStatus, Status, read_status
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
@@ -20,6 +21,7 @@ from sql.model import Plan
 Severity = Literal["unreachable", "broken", "lag", "note"]
 LAG_MS = 5_000.0
 LEAST_VERSION = 150000  # publications with column lists
+_CURES = {"replica-identity": "cutover prepare --set-identity"}
 SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
 
 
@@ -56,7 +58,7 @@ def examine(settings: Settings) -> list[Problem]:
     except Unreachable as error:
         return [_unreachable(error, "PostgreSQL does not answer")]
     with conn:
-        problems = list(_examine(conn, folder, open_log(settings.log)))
+        problems = list(_examine(conn, folder, open_settings_log(settings)))
     rank = ("unreachable", "broken", "lag", "note")
     return sorted(problems, key=lambda problem: rank.index(problem.severity))
 
@@ -109,7 +111,7 @@ def _compile(conn: Connection, folder: PlanFolder) -> tuple[Plan | None, list[Pr
             "broken",
             finding.message,
             f"the plan has a blocking finding: {finding.code}",
-            finding.cure or "cutover plan --check",
+            _CURES.get(finding.code) or finding.cure or "cutover plan --check",
             finding.move,
         )
         for finding in plan.findings
@@ -121,23 +123,13 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
     row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
     if row and row[0] != plan.digest:
         yield Problem("broken", "the plan has changed", "its files differ from those prepared", "cutover prepare")
-    published = {
-        oid
-        for (oid,) in conn.execute(
-            "SELECT r.prrelid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %s",
-            (plan.publication,),
+    for name in unpublished(conn, plan):
+        yield Problem(
+            "broken",
+            f"{name} is not in the publication {plan.publication}",
+            "it was never prepared, or another table has taken its name: its changes are not captured",
+            "cutover prepare, then cutover heal",
         )
-    }
-    for move in plan.moves:
-        for source in move.sources:
-            if source.keys and source.oid not in published:
-                yield Problem(
-                    "broken",
-                    f"{source.name} is not in the publication {plan.publication}",
-                    "it was never prepared, or another table has taken its name: its changes are not captured",
-                    f"cutover prepare {move.name}, then cutover heal {move.name}",
-                    move.name,
-                )
 
 
 def _slot(conn: Connection, status: Status) -> Iterator[Problem]:

@@ -1,12 +1,13 @@
 """Heal: accept what an operator must decide (halts, gaps), make slot, topics and positions whole, touch every key.
 
 1. Under one lock, see what is wrong: the slot, the log, its topics, the positions, halted moves.
-2. Record the gap, so that nobody goes on meanwhile and a crash anywhere below leaves it recorded.
+2. Record the gap: consumers stand still, and a crash below leaves it recorded.
 3. Make the slot anew when it is not the one that progress is bound to.
 4. Make topics, and move positions that are outside the log to its first offset. Only what nobody can read is passed
-   over: an unreadable record stands before the touches of step 5, which say all that it said.
-5. Touch every key of every move concerned.
-6. Clear the gap and the halts, and write down who did it. Until here the command can be repeated from the start.
+   over: an unreadable record stands before the touches of step 6, which say all that it said.
+5. In one transaction: clear gap and halts, start every backfill concerned anew, and write down who did it.
+6. Touch every key. Consumers work again by now, and the backfill waits for them; killed here, the unfinished backfill
+   stands for the gap, and healing again goes on with it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from psycopg.types.json import Jsonb
 
 from cdc import frame
 from cdc.log import Log
+from cdc.publication import read_publication
 from cdc.slot import check_slot, mark_gap, recreate_slot
 from sql import faultpoints
 from sql.connection import Connection, own
@@ -29,8 +31,11 @@ from sql.control import check
 from sql.errors import Busy, Refused
 from sql.files import load
 from sql.model import Move, Plan
+from sql.names import Name
 
 _LOG = logging.getLogger(__name__)
+_BACKFILL_ENDED = "SELECT pg_advisory_unlock(hashtextextended('cutover.backfill.' || %s || '.' || %s, 0))"
+_BACKFILL_ALONE = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backfill.' || %s || '.' || %s, 0))"
 TouchEveryKey = Callable[[Move], bool]  # False: stopped before the end
 
 
@@ -53,12 +58,17 @@ class Healing:
     slot_recreated: bool = False
     topics_recreated: list[str] = field(default_factory=list)
     positions_moved: dict[str, dict[int, int]] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)  # moves whose touches an earlier heal did not finish
     touched: list[str] = field(default_factory=list)
     finished: bool = False
 
     @property
     def needed(self) -> bool:
-        return bool(self.gap or self.halts or self.positions_moved or self.topics_recreated)
+        return bool(self.gap or self.halts)
+
+    def concerned(self, plan: Plan) -> list[str]:
+        """The moves whose every key must be touched."""
+        return [move.name for move in plan.moves if self.gap or move.name in self.halts]
 
 
 def heal(
@@ -72,10 +82,8 @@ def heal(
     check(conn)
     with _alone(conn, plan.name):
         healing, topics = _examine(conn, plan, moves, log)
-        if not healing.needed:
-            healing.finished = True
-            return healing
-        _refuse_blocked(plan)
+        if healing.needed:
+            _refuse_blocked(conn, plan)
         if healing.gap:
             mark_gap(conn, plan, healing.gap)
             faultpoints.reached("heal.after-mark")
@@ -83,18 +91,17 @@ def heal(
                 recreate_slot(conn, plan)
                 healing.slot_recreated = True
                 faultpoints.reached("heal.after-slot")
-        _mend_log(conn, plan, log, topics, healing)
-        concerned = [
-            move for move in plan.moves if healing.gap or move.name in healing.halts.keys() | healing.positions_moved
-        ]
-        _restart_backfill(conn, plan, concerned)
-        faultpoints.reached("heal.after-positions")
-        for move in concerned:
-            if stop.is_set() or not touch(move):
+        if healing.needed:
+            names = healing.concerned(plan)
+            _mend_log(conn, plan, log, [topic for topic in topics if topic.move in names], healing)
+            faultpoints.reached("heal.after-positions")
+            with _no_backfill(conn, plan, names):
+                _clear(conn, plan, names, healing)
+            faultpoints.reached("heal.after-clear")
+        for name in [*healing.concerned(plan), *healing.unfinished]:
+            if stop.is_set() or not touch(plan.move(name)):
                 return healing
-            healing.touched.append(move.name)
-            faultpoints.reached("heal.after-touch")
-        _clear(conn, plan, concerned, healing)
+            healing.touched.append(name)
         healing.finished = True
         return healing
 
@@ -121,18 +128,25 @@ def _examine(conn: Connection, plan: Plan, moves: Sequence[str], log: Log) -> tu
     gap = gap or check_slot(conn, plan).gap
     if identity is not None and identity != log.identity():
         gap = gap or f"the log is another one: {log.address}, was {address}"
-    halted = dict(
+    halted: dict[str, str] = dict(
         conn.execute(
             "SELECT move, halted FROM cutover.move WHERE plan = %s AND halted IS NOT NULL", (plan.name,)
         ).fetchall()
     )
     healing = Healing(gap, {name: why for name, why in halted.items() if gap or not moves or name in moves})
+    healing.unfinished = [
+        name
+        for (name,) in conn.execute(load("heal/unfinished").encode(), {"plan": plan.name})
+        if name not in healing.halts and (not moves or name in moves)
+    ]
     topics = list(_topics(conn, plan, log))
     for topic in topics:
         if topic.replaced:
             healing.gap = healing.gap or f"the topic of {topic.move} is not the one that prepare made"
         elif topic.positions and topic.move not in halted:
             healing.gap = healing.gap or f"positions of {topic.move} are outside the log"
+    if healing.gap:
+        healing.unfinished.clear()  # they start anew
     return healing, topics
 
 
@@ -174,10 +188,22 @@ def _behind_unreadable(log: Log, topic: str, positions: dict[int, int], ends: Se
     return behind
 
 
-def _refuse_blocked(plan: Plan) -> None:
+def _refuse_blocked(conn: Connection, plan: Plan) -> None:
+    """What healing would only cover up: a plan that must be mended, a source whose changes are not captured."""
     for finding in plan.findings:
         if finding.severity == "block":
             raise Refused(f"the plan must be mended first: {finding.message}", cure=finding.cure or "cutover plan")
+    lacking = unpublished(conn, plan)
+    if lacking:
+        names = ", ".join(name.sql for name in lacking)
+        raise Refused(f"{names} is not in the publication {plan.publication}", cure="cutover prepare")
+
+
+def unpublished(conn: Connection, plan: Plan) -> list[Name]:
+    """Sources that the publication lacks: never prepared, or another table has taken the name (C10)."""
+    published = read_publication(conn, plan.publication)
+    sources = {source.name for move in plan.moves for source in move.sources if source.keys}
+    return sorted(sources - published.keys())
 
 
 def _mend_log(conn: Connection, plan: Plan, log: Log, topics: list[TopicState], healing: Healing) -> None:
@@ -202,33 +228,39 @@ def _mend_log(conn: Connection, plan: Plan, log: Log, topics: list[TopicState], 
         healing.positions_moved[move.name] = positions
         if topic.replaced:
             healing.topics_recreated.append(move.name)
-    with own(conn):
+    with own(conn):  # last: until then the log is another one, which is a gap
         conn.execute(
             "UPDATE cutover.plan SET log = %s, log_identity = %s WHERE plan = %s",
             (log.address, log.identity(), plan.name),
         )
 
 
-def _restart_backfill(conn: Connection, plan: Plan, moves: Sequence[Move]) -> None:
-    with own(conn):
-        conn.execute(
-            "DELETE FROM cutover.backfill WHERE plan = %s AND move = ANY(%s)",
-            (plan.name, [move.name for move in moves]),
-        )
+@contextmanager
+def _no_backfill(conn: Connection, plan: Plan, moves: Sequence[str]) -> Iterator[None]:
+    """Keep backfills away for a moment: one that runs would write its own cursor over the new start."""
+    held: list[str] = []
+    try:
+        for move in moves:
+            row = conn.execute(_BACKFILL_ALONE, (plan.name, move)).fetchone()
+            if not row or not row[0]:
+                raise Busy(f"a backfill of {move} runs", cure="stop it, then heal again; healing touches every key")
+            held.append(move)
+        yield
+    finally:
+        for move in held:
+            if not conn.closed:
+                conn.execute(_BACKFILL_ENDED, (plan.name, move))
 
 
-def _clear(conn: Connection, plan: Plan, moves: Sequence[Move], healing: Healing) -> None:
-    names = [move.name for move in moves]
+def _clear(conn: Connection, plan: Plan, moves: Sequence[str], healing: Healing) -> None:
     detail = {"gap": healing.gap, "halts": healing.halts, "slot_recreated": healing.slot_recreated}
     with own(conn):
         if healing.gap:
             conn.execute("UPDATE cutover.plan SET gap = NULL, gap_since = NULL WHERE plan = %s", (plan.name,))
         conn.execute(
             "UPDATE cutover.move SET halted = NULL, halted_lsn = NULL WHERE plan = %s AND move = ANY(%s)",
-            (plan.name, names),
+            (plan.name, list(moves)),
         )
-        conn.execute(
-            "INSERT INTO cutover.event (plan, move, what, detail) SELECT %s, move, 'heal', %s FROM unnest(%s::text[]) move",
-            (plan.name, Jsonb(detail), names),
-        )
-    _LOG.info("healed %s", ", ".join(names))
+        conn.execute(load("heal/restart_backfill").encode(), {"plan": plan.name, "moves": list(moves)})
+        conn.execute(load("heal/event").encode(), {"plan": plan.name, "moves": list(moves), "detail": Jsonb(detail)})
+    _LOG.info("healed %s; touching every key", ", ".join(moves))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from cdc.log import Log, open_log
+from cdc.log import Log
 from cutover.plan import PlanFolder, load_plan
-from cutover.settings import Settings
+from cutover.settings import Settings, open_settings_log
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
 from sql.errors import Refused, UsageError
-from sql.model import Plan
+from sql.model import Move, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +26,25 @@ class Service:
     log: Log
 
     def reload(self) -> Plan:
-        """The plan as it is prepared now; raises as `open_service` does."""
+        """The plan as it is prepared now, its prepared moves only; raises as `open_service` does."""
         with connect(self.settings.dsn, f"plan {self.folder.name}") as conn:
             return _prepared(conn, load_plan(self.settings.plan))
 
 
-def open_service(settings: Settings) -> Service:
-    """Compile the plan, hold it against what `prepare` recorded, and open its log.
+def open_service(settings: Settings, *, any_log: bool = False) -> Service:
+    """Compile the plan, hold it against what `prepare` recorded, and open its log (`any_log`: even another one).
+
+    The plan has its prepared moves only.
 
     Raises Unreachable when the database or the log does not answer, Refused when the plan is not prepared as it
     stands in its folder, UsageError when it was prepared with another log.
     """
     folder = load_plan(settings.plan)
-    log = open_log(settings.log)
+    log = open_settings_log(settings)
     with connect(settings.dsn, f"plan {folder.name}") as conn:
         plan = _prepared(conn, folder)
-        _same_log(conn, plan, log)
+        if not any_log:
+            _same_log(conn, plan, log)
     return Service(settings, folder, plan, log)
 
 
@@ -51,7 +56,9 @@ def _prepared(conn: Connection, folder: PlanFolder) -> Plan:
     plan = compile_plan(conn, folder)
     if plan.digest != row[0]:
         raise Refused(f"plan {folder.name} has changed since it was prepared", cure="cutover prepare")
-    return plan
+    known = conn.execute("SELECT move FROM cutover.move WHERE plan = %s AND state <> 'completed'", (plan.name,))
+    names = {name for (name,) in known.fetchall()}
+    return replace(plan, moves=tuple(move for move in plan.moves if move.name in names))
 
 
 def _same_log(conn: Connection, plan: Plan, log: Log) -> None:
@@ -61,3 +68,14 @@ def _same_log(conn: Connection, plan: Plan, log: Log) -> None:
         raise UsageError(
             f"plan {plan.name} was prepared with the log {row[0]}, this is {log.address}", cure=f"--log {row[0]}"
         )
+
+
+def chosen(plan: Plan, names: Sequence[str] | None) -> list[Move]:
+    """The named moves of the plan, all of them without a name. UsageError with the nearest word for an unknown one."""
+    known = [move.name for move in plan.moves]
+    for name in names or ():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            cure = f"did you mean {near[0]}?" if near else f"its moves: {', '.join(known) or 'none is prepared'}"
+            raise UsageError(f"plan {plan.name} has no move {name!r}", cure=cure)
+    return [move for move in plan.moves if not names or move.name in names]

@@ -10,6 +10,7 @@ from psycopg import ProgrammingError, conninfo
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cdc.log import Log, open_log
 from sql.errors import UsageError
 
 _SECRET = ("password", "secret", "token", "passphrase")
@@ -18,6 +19,13 @@ _SECRET = ("password", "secret", "token", "passphrase")
 def default_log() -> str:
     """The embedded log under the current folder."""
     return f"sqlite:///{Path.cwd() / '.cutover' / 'log.db'}"
+
+
+def open_settings_log(settings: Settings) -> Log:
+    """The log of the settings. The folder of the embedded default is made; every other must be there."""
+    if settings.log == default_log():
+        Path(".cutover").mkdir(exist_ok=True)
+    return open_log(settings.log)
 
 
 class Settings(BaseSettings):

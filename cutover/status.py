@@ -9,10 +9,12 @@ from psycopg.rows import dict_row
 from pydantic import BaseModel
 
 from cdc.log import Log
+from cdc.slot import check_slot
 from sql.connection import Connection
 from sql.control import check
 from sql.errors import CutoverError, Refused
 from sql.files import load
+from sql.model import Plan
 
 CLOSE_BYTES = 1 << 20  # of WAL: less than this between the slot and the server is capture keeping up
 CLOSE_MS = 10_000.0  # watermarks come much oftener
@@ -97,7 +99,8 @@ def read_status(conn: Connection, plan: str, log: Log) -> Status:
         if problem and problem not in problems:
             problems.append(problem)
         moves.append(_move(move, [each for each in positions if each["move"] == move["move"]], ends, slot))
-    return Status(plan=plan, log=slot["log"], slot=_slot(slot), moves=moves, problems=problems)
+    gap = slot["gap"] or check_slot(conn, Plan(plan, slot["digest"], ())).gap
+    return Status(plan=plan, log=slot["log"], slot=_slot(slot, gap), moves=moves, problems=problems)
 
 
 def _rows(conn: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -112,12 +115,7 @@ def _end_offsets(log: Log, topic: str, partitions: int) -> tuple[list[int | None
         return [None] * partitions, str(error)
 
 
-def _slot(row: dict[str, Any]) -> SlotStatus:
-    gap = row["gap"]
-    if gap is None and not row["there"]:
-        gap = "the slot does not exist"
-    if gap is None and row["wal_status"] == "lost":
-        gap = "the slot was invalidated: the server removed WAL that it needs"
+def _slot(row: dict[str, Any], gap: str | None) -> SlotStatus:
     return SlotStatus(
         name=row["slot"],
         gap=gap,
@@ -136,13 +134,13 @@ def _move(
     slowest = max(positions, key=lambda row: int(row["lag_bytes"]), default=None)
     return MoveStatus(
         move=move["move"],
-        state=move["state"],
+        state=_state(move["state"], partitions),
         side=move["side"],
         percent=move["percent"],
         halted=move["halted"],
         applied_lsn=slowest["applied_lsn"] if slowest else None,
         lag_ms=lag_ms(partitions, slot["now"], captured=_captured(slot)),
-        lag_bytes=slowest["lag_bytes"] if slowest else None,
+        lag_bytes=slowest["lag_bytes"] if slowest and slowest["applied_time"] else None,
         partitions=partitions,
         dead_letters=move["dead_letters"],
         backfill=BackfillStatus(
@@ -152,6 +150,12 @@ def _move(
             finished=move["finished_at"] is not None,
         ),
     )
+
+
+def _state(recorded: str, partitions: list[PartitionStatus]) -> str:
+    """The recorded state; a prepared move is streaming once something has been applied."""
+    applied = any(each.applied_time is not None for each in partitions)
+    return "streaming" if recorded == "prepared" and applied else recorded
 
 
 def _captured(slot: dict[str, Any]) -> bool:

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from cdc.log import Log, open_log
+from cdc.log import Log
 from cutover.command import Invocation, command, option
 from cutover.plan import load_plan
+from cutover.settings import open_settings_log
 from cutover.show_status import render_status
 from cutover.signals import stop_on_signals
 from cutover.status import Status, read_status
@@ -29,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
         if watch and call.json:
             raise UsageError("--watch and --json exclude each other", cure="call `cutover status --json` repeatedly")
         plan = load_plan(call.settings.plan).name
-        log = open_log(call.settings.log)
+        log = open_settings_log(call.settings)
         with connect(call.settings.dsn, "status") as conn:
             if watch:
                 return _watch(call, conn, plan, log)

@@ -1,0 +1,100 @@
+"""`cutover prepare` and `cutover flip`: what changes the database's structure and its read path."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from cutover.command import Invocation, Moves, OneMove, command, option
+from cutover.flip import flip
+from cutover.gate import GateClosed
+from cutover.plan import load_plan
+from cutover.prepare import prepare
+from cutover.service import chosen, open_service
+from cutover.settings import open_settings_log
+from cutover.show_switch import render_flip, render_gate, render_prepare
+from sql.compile import compile_plan
+from sql.connection import connect
+from sql.errors import Refused
+from sql.lock import LOCK_TIMEOUT_MS
+from sql.model import Plan
+
+Side = Literal["consolidated", "legacy"]
+SetIdentity = Annotated[
+    bool, option("--set-identity", "Give tables the replica identity that the plan needs, online, where it lacks.")
+]
+To = Annotated[Side, option("--to", "The side that sessions read from now on.")]
+Percent = Annotated[
+    int | None, option("--percent", "A canary: only this share of the sessions reads that side.", min=0, max=100)
+]
+LockTimeout = Annotated[
+    int, option("--lock-timeout", "Milliseconds to wait for a lock per attempt.", min=1, max=10_000, show_default=True)
+]
+DryRun = Annotated[bool, option("--dry-run", "Ask the gate and say what would be done; change nothing.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+
+    @command(app, "prepare", example="cutover prepare --set-identity", reports=True)
+    def prepare_command(
+        call: Invocation,
+        moves: Moves = None,
+        set_identity: SetIdentity = False,
+        lock_timeout: LockTimeout = LOCK_TIMEOUT_MS,
+    ) -> int:
+        """Control schema, target DDL, mapping view, facade, publication, slot, topics: idempotent, online."""
+        folder = load_plan(call.settings.plan)
+        log = open_settings_log(call.settings)
+
+        def compile_now() -> Plan:
+            with connect(call.settings.dsn, f"plan {folder.name}") as conn:
+                return compile_plan(conn, folder)
+
+        log.identity()  # it must answer before anything is changed
+        plan = compile_now()
+        names = [move.name for move in chosen(plan, moves)]
+        report = prepare(
+            call.settings.dsn,
+            plan,
+            log,
+            compile_now,
+            names,
+            set_identity=set_identity,
+            lock_timeout_ms=lock_timeout,
+        )
+        if call.json:
+            call.document(asdict(report))
+        else:
+            call.out.print(render_prepare(report))
+        return Refused.exit_code if report.gap else 0
+
+    @command(app, "flip", example="cutover flip stock --to consolidated", reports=True)
+    def flip_command(
+        call: Invocation,
+        move: OneMove,
+        to: To,
+        percent: Percent = None,
+        lock_timeout: LockTimeout = LOCK_TIMEOUT_MS,
+        dry_run: DryRun = False,
+    ) -> int:
+        """Let applications read the other side, behind the gate, in one short transaction."""
+        service = open_service(call.settings)
+        name = chosen(service.plan, [move])[0].name
+        try:
+            report = flip(
+                call.settings.dsn, service.plan, name, to, percent, lock_timeout_ms=lock_timeout, dry_run=dry_run
+            )
+        except GateClosed as closed:
+            if call.json:
+                call.document({"move": name, "to": to, "steps": [], "gate": closed.documents(), "dry_run": dry_run})
+            else:
+                call.out.print(render_gate(closed.checks))
+            raise
+        if call.json:
+            call.document(report.document())
+        else:
+            call.out.print(render_flip(report))
+        return 0

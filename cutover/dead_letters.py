@@ -1,0 +1,101 @@
+"""Dead letters from the operator's side: see them, try them again, or discard them with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel
+from rich.table import Table
+
+from sql.connection import Connection, own
+from sql.errors import UsageError
+from sql.files import load
+
+OPEN = ("open",)
+ALL = ("open", "resolved", "discarded")
+
+
+class DeadLetter(BaseModel):
+    """A key that could not be converged, and why. Never the value that was at fault."""
+
+    id: int
+    move: str
+    key: list[str]
+    partition: int
+    offset: int
+    sqlstate: str
+    message: str
+    column: str | None
+    attempts: int
+    first_seen: datetime
+    last_seen: datetime
+    state: str
+    reason: str | None
+
+
+def find(
+    conn: Connection,
+    plan: str,
+    moves: Sequence[str] = (),
+    *,
+    states: Sequence[str] = OPEN,
+    number: int | None = None,
+    most: int = 1000,
+) -> list[DeadLetter]:
+    """Dead letters of the moves (none: all), newest first, `most` at most."""
+    with conn.cursor(row_factory=class_row(DeadLetter)) as cursor:
+        return cursor.execute(
+            load("status/dead_letters").encode(),
+            {"plan": plan, "moves": list(moves) or None, "states": list(states), "id": number, "most": most},
+        ).fetchall()
+
+
+def one(conn: Connection, plan: str, number: int) -> DeadLetter:
+    """The dead letter of that number. UsageError when there is none."""
+    found = find(conn, plan, states=ALL, number=number)
+    if not found:
+        raise UsageError(f"plan {plan} has no dead letter {number}", cure="cutover dead-letters list --all")
+    return found[0]
+
+
+def discard(conn: Connection, plan: str, numbers: Sequence[int], reason: str) -> list[int]:
+    """Accept that these keys stay as they are in the target; returns those that were open."""
+    with own(conn):
+        rows = conn.execute(
+            "UPDATE cutover.dead_letter SET state = 'discarded', reason = %s, last_seen = now()"
+            " WHERE plan = %s AND id = ANY (%s) AND state = 'open' RETURNING id, move",
+            (reason, plan, list(numbers)),
+        ).fetchall()
+        for number, move in rows:
+            conn.execute(
+                "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'discard', %s)",
+                (plan, move, Jsonb({"dead_letter": number, "reason": reason})),
+            )
+    return [number for number, _ in rows]
+
+
+def render(letters: Sequence[DeadLetter]) -> Table:
+    """A table of dead letters for people."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("id", justify="right")
+    for title in ("move", "key", "SQLSTATE", "column", "message"):
+        table.add_column(title)
+    table.add_column("attempts", justify="right")
+    table.add_column("last seen")
+    table.add_column("state")
+    for letter in letters:
+        table.add_row(
+            str(letter.id),
+            letter.move,
+            ", ".join(letter.key),
+            letter.sqlstate,
+            letter.column or "",
+            letter.message,
+            str(letter.attempts),
+            letter.last_seen.isoformat(sep=" ", timespec="seconds"),
+            letter.state,
+        )
+    return table

@@ -1,0 +1,49 @@
+"""What prepare and flip did, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from cutover.flip import FlipReport
+from cutover.gate import Check
+from cutover.prepare import PrepareReport
+
+
+def render_prepare(report: PrepareReport) -> RenderableType:
+    """The steps that were needed, and the gap when there is one."""
+    moves = ", ".join(report.moves)
+    if report.steps:
+        parts = [Text(f"prepared {moves} of plan {report.plan}:"), *(Text(f"  {step}") for step in report.steps)]
+    else:
+        parts = [Text(f"{moves} of plan {report.plan}: everything was there")]
+    if report.gap:
+        parts.append(Text(f"gap: {report.gap}\n  cure: cutover heal", style="bold red"))
+    return Group(*parts)
+
+
+def render_gate(checks: Sequence[Check]) -> RenderableType:
+    """Every question of the gate with its answer."""
+    return Group(*(_check(check) for check in checks))
+
+
+def _check(check: Check) -> Text:
+    mark = Text("ok      " if check.ok else "closed  ", style="green" if check.ok else "bold red")
+    return mark + Text(f"{check.check:<14} {check.why}", style="default")
+
+
+def render_flip(report: FlipReport) -> RenderableType:
+    """The gate's answers, then what was done and how long the lock was asked for and held."""
+    share = f"{report.percent} % of the sessions read the consolidated side" if 0 < report.percent < 100 else ""
+    if report.dry_run:
+        done = f"{report.move} would go from {report.before} to {report.to}; nothing was changed"
+    elif not report.steps:
+        done = f"{report.move} already is where it should be: {share or report.to}"
+    else:
+        done = (
+            f"{report.move} went from {report.before} to {share or report.to} in {report.lock_ms:.1f} ms"
+            f" ({report.attempts} attempt{'s' if report.attempts > 1 else ''})"
+        )
+    return Group(render_gate(report.gate), Text(done, style="bold"))
