@@ -6,24 +6,26 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import psycopg
-
 from sql.additions import Additions, read_additions
-from sql.catalog import Function, Table, Types, nearest_table, read_aggregates, read_tables, read_types, read_view
+from sql.catalog import Table, Types, nearest_table, read_aggregates, read_tables, read_types
 from sql.checks import check_move
 from sql.connection import Connection
+from sql.describe import describe_added, describe_due, describe_mapping, refuse_broken
 from sql.errors import PlanError
 from sql.families import exact, family
 from sql.mapping import MappingAnalysis, OutputUse, SourceUse, analyse
-from sql.model import Column, Move, Plan, Refresh, Source, TargetColumn
+from sql.model import Move, Plan, Refresh, Source, TargetColumn
 from sql.names import Name, quote
-from sql.query import Shape, line_of, statement, tables_of
+from sql.query import Shape, line_of, tables_of
+from sql.sample import sample_rows
 from sql.spec import MoveSpec, PlanFolder
 from sql.understood import Understood, unmapped
 
 
-def compile_plan(conn: Connection, folder: PlanFolder) -> Plan:
+def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False) -> Plan:
     """Understand every move of a folder against this database. Reads only; holds no lock longer than a query.
+
+    With `sample`, findings also tell what a quick look at the rows shows.
 
     Raises PlanError (file, line, nearest word) for what is not there; everything else that is wrong is in
     `Plan.findings`.
@@ -33,7 +35,8 @@ def compile_plan(conn: Connection, folder: PlanFolder) -> Plan:
     for spec in folder.moves:
         understood = understand(conn, folder.file, spec, aggregates)
         moves.append(assemble(folder.name, understood))
-        findings += [replace(finding, move=spec.name) for finding in check_move(understood)]
+        found = check_move(understood) + (sample_rows(conn, understood) if sample else [])
+        findings += [replace(finding, move=spec.name) for finding in found]
     rank = ("block", "warn", "info")
     findings.sort(key=lambda finding: rank.index(finding.severity))
     return Plan(folder.name, folder.digest, tuple(moves), tuple(findings))
@@ -53,16 +56,14 @@ def understand(conn: Connection, file: str, spec: MoveSpec, aggregates: frozense
         overridden=frozenset(spec.sources), clock_declared=spec.refresh is not None,
     )  # fmt: skip
     _refuse_unknown_sources(file, spec, analysis, tables)
-    outputs, functions = _describe_mapping(conn, spec, tables, analysis, additions)
-    added = _describe_added(conn, additions, spec.target)
-    types = read_types(
-        conn,
-        [*(it for table in tables.values() for it in table.columns), *outputs.values(), *added.values()],
-    )
-    return Understood(
-        spec, file, analysis, tables, types, additions, outputs, added, functions,
-        tables.get(spec.facade) if spec.facade else None,
-    )  # fmt: skip
+    outputs, functions = describe_mapping(conn, spec, tables, analysis, additions)
+    added = describe_added(conn, additions, spec.target)
+    due = describe_due(conn, spec)
+    refuse_broken(spec)
+    known = [column for table in tables.values() for column in table.columns]
+    types = read_types(conn, [*known, *outputs.values(), *added.values(), *(due or ())])
+    facade_table = tables.get(spec.facade) if spec.facade else None
+    return Understood(spec, file, analysis, tables, types, additions, outputs, added, functions, facade_table, due)
 
 
 def assemble(plan: str, it: Understood) -> Move:
@@ -166,70 +167,3 @@ def _refuse_unknown_sources(file: str, spec: MoveSpec, analysis: MappingAnalysis
 def _did_you_mean(word: str, known: Iterable[str], *, quoted: bool = True) -> str | None:
     near = difflib.get_close_matches(word, list(known), 1, 0.5)
     return f"did you mean {quote(near[0]) if quoted else near[0]}?" if near else None
-
-
-_VIEW = "cutover_understood"
-
-
-def _describe_mapping(
-    conn: Connection, spec: MoveSpec, tables: Mapping[Name, Table], analysis: MappingAnalysis, additions: Additions
-) -> tuple[dict[str, Column], tuple[Function, ...]]:
-    """Let PostgreSQL type the mapping: a temporary view that is rolled back. Raises PlanError with its objection.
-
-    Where the mapping reads columns that only the ddl will add, they are added inside that transaction too.
-    """
-    missing = _missing(tables, analysis, additions)
-    create = f"CREATE TEMPORARY VIEW {_VIEW} AS "
-    try:
-        with conn.transaction(force_rollback=True):
-            conn.execute("SET LOCAL lock_timeout = '1s'", prepare=False)
-            for name, columns in missing.items():
-                adds = ", ".join(f"ADD COLUMN {quote(it)} {additions.of(name)[it].type}" for it in columns)
-                conn.execute(f"ALTER TABLE {name} {adds}".encode(), prepare=False)
-            conn.execute((create + analysis.text).encode(), prepare=False)
-            return _read_view(conn)
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
-        raise
-    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
-        raise _objection(error, spec, len(create)) from error
-
-
-def _missing(tables: Mapping[Name, Table], analysis: MappingAnalysis, additions: Additions) -> dict[Name, list[str]]:
-    found: dict[Name, list[str]] = {}
-    for name, column in sorted({read for output in analysis.outputs for read in output.reads}):
-        if tables[name].column(column) is None and column in additions.of(name):
-            found.setdefault(name, []).append(column)
-    return found
-
-
-def _read_view(conn: Connection) -> tuple[dict[str, Column], tuple[Function, ...]]:
-    row = conn.execute(f"SELECT 'pg_temp.{_VIEW}'::regclass::oid::int8".encode(), prepare=False).fetchone()
-    assert row is not None
-    columns, functions = read_view(conn, row[0])
-    return {column.name: column for column in columns}, functions
-
-
-def _objection(error: psycopg.Error, spec: MoveSpec, prefix: int) -> PlanError:
-    """PostgreSQL's objection to a mapping, at its line of the file."""
-    _, _, offset = statement(spec.mapping.text)
-    position = error.diag.statement_position
-    at = offset + max(int(position) - 1 - prefix, 0) if position else offset
-    return PlanError(
-        error.diag.message_primary or str(error), file=spec.mapping.file, line=line_of(spec.mapping.text, at),
-        cure=error.diag.message_hint,
-    )  # fmt: skip
-
-
-def _describe_added(conn: Connection, additions: Additions, target: Name) -> dict[str, Column]:
-    """The columns that the ddl adds, with their types as PostgreSQL knows them; one of an unknown type is left out."""
-    found: dict[str, Column] = {}
-    for column in additions.of(target).values():
-        cast = f"CREATE TEMPORARY VIEW {_VIEW} AS SELECT NULL::{column.type} AS value"
-        try:
-            with conn.transaction(force_rollback=True):
-                conn.execute(cast.encode(), prepare=False)
-                described, _ = _read_view(conn)
-        except psycopg.ProgrammingError:  # a type that the ddl itself creates
-            continue
-        found[column.name] = replace(described["value"], name=column.name, not_null=column.not_null)
-    return found

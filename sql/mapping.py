@@ -49,6 +49,7 @@ class MappingAnalysis:
     sources: tuple[SourceUse, ...]
     unique: bool
     clock: bool
+    rows: frozenset[Name]  # the tables that decide which keys there are
     calls: tuple[Call, ...]
     findings: tuple[Finding, ...]
 
@@ -86,7 +87,9 @@ def analyse(
     unique, many = reading.unique()
     clock = any(_is_clock(call) for call in parsed.calls)
     findings = [*untraced, *many, *reading.functions(clock_declared)]
-    return MappingAnalysis(parsed.text, outputs, sources, unique, clock, tuple(parsed.calls), tuple(findings))
+    assert root.query is not None
+    rows = frozenset(name for name, _ in Lineage(tables).rows(root.query))
+    return MappingAnalysis(parsed.text, outputs, sources, unique, clock, rows, tuple(parsed.calls), tuple(findings))
 
 
 def _is_clock(call: Call) -> bool:

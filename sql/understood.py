@@ -27,6 +27,7 @@ class Understood:
     added: Mapping[str, Column]  # target columns that the ddl will add, where PostgreSQL knows the type
     functions: tuple[Function, ...]
     facade: Table | None
+    due: tuple[Column, ...] | None  # what the refresh's statement yields; None: PostgreSQL could not be asked yet
 
     @property
     def target(self) -> Table | None:
