@@ -6,20 +6,20 @@ it loses the old key of a DELETE or a key change (C5). It is offered, not impose
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from sql.catalog import Table, read_tables
 from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
+from sql.identity import identity_cure
 from sql.lock import with_lock
 from sql.model import Identity, Move
-from sql.names import Name, quote
+from sql.names import Name, split
 
 _IDENTITIES: Final[dict[str, Identity]] = {"d": "default", "i": "index", "f": "full", "n": "nothing"}
-_NAME_BYTES: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,41 +89,33 @@ def read_identities(conn: Connection, tables: Iterable[Name]) -> list[TableIdent
 def remedies(conn: Connection, moves: Iterable[Move]) -> list[Remedy]:
     """What must be done before the moves' sources can be published; empty when nothing must."""
     needed = needed_keys(moves)
-    return [
-        remedy(found, needed[found.root])
-        for found in read_identities(conn, needed)
-        if not found.serves(needed[found.root])
-    ]
+    short = [found for found in read_identities(conn, needed) if not found.serves(needed[found.root])]
+    tables = read_tables(conn, {found.root for found in short})
+    return [remedy(found, needed[found.root], tables[found.root]) for found in short]
 
 
-def remedy(found: TableIdentity, key: tuple[str, ...]) -> Remedy:
-    """The cheapest identity that carries the key: the primary key, an index on (key, primary key), else FULL."""
-    table = found.table
-    if found.primary_key and set(key) <= set(found.primary_key):
-        statement = f"ALTER TABLE {table.sql} REPLICA IDENTITY DEFAULT"
-        return Remedy(found.root, table, "default", found.primary_key, None, None, statement)
-    columns = tuple(dict.fromkeys((*key, *found.primary_key)))
-    if found.primary_key and set(columns) <= found.not_null and not found.partitioned:
-        index = index_name(table, columns)
-        listed = ", ".join(quote(column) for column in columns)
-        return Remedy(
-            found.root,
-            table,
-            "index",
-            columns,
-            index,
-            f"CREATE UNIQUE INDEX CONCURRENTLY {quote(index)} ON {table.sql} ({listed})",
-            f"ALTER TABLE {table.sql} REPLICA IDENTITY USING INDEX {quote(index)}",
-        )
-    return Remedy(found.root, table, "full", (), None, None, f"ALTER TABLE {table.sql} REPLICA IDENTITY FULL")
+def remedy(found: TableIdentity, key: tuple[str, ...], root: Table) -> Remedy:
+    """The cheapest identity that carries the key, as `cutover plan --check` names it too.
+
+    Of a partitioned table every partition is looked at by itself: its primary key when that is enough, else FULL.
+    """
+    if found.partitioned:
+        if found.primary_key and set(key) <= set(found.primary_key):
+            return Remedy(found.root, found.table, "default", found.primary_key, None, None, _set(found, "DEFAULT"))
+        return Remedy(found.root, found.table, "full", (), None, None, _set(found, "FULL"))
+    *build, apply = identity_cure(root, [key]).statements
+    if apply == _set(found, "FULL"):
+        return Remedy(found.root, found.table, "full", (), None, None, apply)
+    index = split(apply.partition(" USING INDEX ")[2])[0]
+    if build:
+        columns = tuple(dict.fromkeys((*key, *root.primary_key)))
+        return Remedy(found.root, found.table, "index", columns, index, build[0], apply)
+    columns = next(each.columns for each in root.unique if each.name == index)
+    return Remedy(found.root, found.table, "index", columns, None, None, apply)
 
 
-def index_name(table: Name, columns: tuple[str, ...]) -> str:
-    """A name for the identity index: always the same for the same table and columns, 63 bytes at most."""
-    digest = hashlib.sha256("\0".join((table.schema, table.relation, *columns)).encode()).hexdigest()[:8]
-    tail = f"_identity_{digest}"
-    head = table.relation.encode()[: _NAME_BYTES - len(tail)].decode(errors="ignore")
-    return head + tail
+def _set(found: TableIdentity, identity: str) -> str:
+    return f"ALTER TABLE {found.table.sql} REPLICA IDENTITY {identity}"
 
 
 def refuse(needed: Iterable[Remedy]) -> None:

@@ -35,8 +35,11 @@ def check_server(conn: Connection, plan: Plan) -> None:
     _refuse("this server cannot carry the plan", wrong)
 
 
-def check_moves(conn: Connection, moves: Iterable[Move]) -> None:
-    """Raises Refused unless the moves' tables can be published, read and written, and their names fit."""
+def check_moves(conn: Connection, moves: Iterable[Move], *, before_ddl: bool = False) -> None:
+    """Raises Refused unless the moves' tables can be published, read and written, and their names fit.
+
+    `before_ddl`: the move's own DDL may still create its target.
+    """
     wrong: list[str] = []
     for move in moves:
         for name in (move.view, move.owned):
@@ -48,7 +51,8 @@ def check_moves(conn: Connection, moves: Iterable[Move]) -> None:
         rights = {name: more for name, *more in rows}
         for table in tables:
             if table.sql not in rights:
-                wrong.append(f"{table.sql} does not exist")
+                if not (before_ddl and move.ddl_sql and table == move.target):
+                    wrong.append(f"{table.sql} does not exist")
                 continue
             owner, may_read, may_write, row_security, plain = rights[table.sql]
             if table in streamed and not plain:
@@ -67,13 +71,16 @@ def check_moves(conn: Connection, moves: Iterable[Move]) -> None:
     _refuse("these moves cannot be prepared", list(dict.fromkeys(wrong)))
 
 
-def check_findings(findings: Iterable[Finding], moves: Iterable[Move]) -> None:
-    """Raises Refused, with all of them, when a finding blocks one of the moves."""
+IDENTITY = "replica-identity"  # the finding that prepare itself can mend
+
+
+def check_findings(findings: Iterable[Finding], moves: Iterable[Move], *, but: str | None = None) -> None:
+    """Raises Refused, with all of them, when a finding blocks one of the moves; the code `but` is left for later."""
     names = {move.name for move in moves}
     blocking = [
         f"{finding.message}" + (f" (cure: {finding.cure})" if finding.cure else "")
         for finding in findings
-        if finding.severity == "block" and (finding.move is None or finding.move in names)
+        if finding.severity == "block" and finding.code != but and (finding.move is None or finding.move in names)
     ]
     _refuse("the plan has blocking findings", blocking, cure="cutover plan --check shows them with file and line")
 

@@ -23,7 +23,7 @@ from cdc.identity import apply_identity, build_index, refuse, remedies
 from cdc.log import Log
 from cdc.publication import ensure_publication, publication_exists, with_identity
 from cdc.slot import check_slot, ensure_slot, mark_gap, slot_exists
-from cutover.preflight import check_findings, check_moves, check_server
+from cutover.preflight import IDENTITY, check_findings, check_moves, check_server
 from cutover.views import install_views, touch_all
 from sql.connection import Connection, connect, own
 from sql.control import migrate
@@ -106,6 +106,8 @@ class _Call:
         for move in self.moves:
             read_ddl(move.ddl_sql or "")
         self._refuse_strangers()
+        check_findings(self.plan.findings, self.moves, but=IDENTITY)
+        check_moves(self.conn, self.moves, before_ddl=True)
         self._target_ddl()
         self._identities(set_identity)
         check_findings(self.plan.findings, self.moves)

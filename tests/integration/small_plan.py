@@ -20,10 +20,12 @@ CREATE SCHEMA "Lager";
 CREATE TABLE "Lager"."Teil" (
     id text PRIMARY KEY, name text NOT NULL, version int NOT NULL DEFAULT 1, price numeric(10,2), note varchar(40));
 CREATE TABLE "Lager"."Teil Preis" (
-    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "Teil" text NOT NULL UNIQUE, "Währung" numeric, note varchar(40),
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "Teil" text NOT NULL, "Währung" numeric, note varchar(40),
     card_token text);
+CREATE INDEX ON "Lager"."Teil Preis" ("Teil");
 CREATE TABLE "Lager"."Verkauf" (id int PRIMARY KEY, ext text, gross numeric(12,2) NOT NULL, buyer_email text);
-CREATE TABLE "Lager"."order" (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ext text UNIQUE NOT NULL, gross numeric(12,2));
+CREATE TABLE "Lager"."order" (
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ext text UNIQUE NOT NULL, gross numeric(12,2));
 """
 _ROWS = """
 INSERT INTO "Lager"."Teil" (id, name) SELECT 'p' || lpad(n::text, 6, '0'), 'part ' || n FROM generate_series(1, %s) n;

@@ -64,10 +64,7 @@ CLOSED = {
     "never reconciled": ("DELETE FROM cutover.reconcile_run", "reconciled"),
     "drift": ("UPDATE cutover.reconcile_run SET verdict = 'drift'", "reconciled"),
     "sample": ("UPDATE cutover.reconcile_run SET exact = false", "reconciled"),
-    "old proof": (
-        "UPDATE cutover.reconcile_run SET finished_at = now() - interval '1 hour', started_at = now() - interval '1 hour'",
-        "reconciled",
-    ),
+    "old proof": ("UPDATE cutover.reconcile_run SET finished_at = now() - interval '1 hour'", "reconciled"),
     "healed since": (
         "INSERT INTO cutover.event (plan, move, what) SELECT plan, move, 'heal' FROM cutover.move WHERE move = 'part'",
         "reconciled",
@@ -252,8 +249,8 @@ def test_grants_of_the_target_are_the_facades_in_every_form(world: Prepared) -> 
             with connect(world.dsn, "reader") as reader:
                 reader.execute(f"SET ROLE {role}")
                 assert reader.execute(f"SELECT count(*) FROM {FACADE.sql}").fetchone() == (100,)
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    reader.execute(f"UPDATE {FACADE.sql} SET price = 1")
+                may = reader.execute("SELECT has_table_privilege(%s, 'INSERT, UPDATE, DELETE')", (FACADE.sql,))
+                assert may.fetchone() == (False,)
     finally:
         world.conn.execute(f"DROP OWNED BY {role}")
         world.conn.execute(f"DROP ROLE {role}")

@@ -47,7 +47,7 @@ def test_c4_without_leave_prepare_refuses_with_the_exact_statements_and_writes_g
 
 def test_c11_publication_sends_mapped_columns_and_the_identity_only(world: Prepared) -> None:
     world.prepare()
-    lists = dict(
+    lists: dict[str, list[str]] = dict(
         world.conn.execute(
             "SELECT tablename::text, attnames::text[] FROM pg_publication_tables WHERE pubname = %s",
             (world.plan.publication,),
