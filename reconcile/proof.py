@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
@@ -71,10 +71,21 @@ class Outcome:
 
 
 class Prover:
-    """Proves what became of keys that differed. `writer` is a second session: it commits the marker."""
+    """Proves what became of keys that differed. `writer` is a second session: it commits the marker.
 
-    def __init__(self, comparison: Comparison, writer: Connection, move: Move, timeout: float) -> None:
+    `on_round` is told the number of each round and of the keys that are still open.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        writer: Connection,
+        move: Move,
+        timeout: float,
+        on_round: Callable[[int, int], None],
+    ) -> None:
         self.comparison, self.writer, self.move, self.timeout = comparison, writer, move, timeout
+        self.on_round = on_round
         self.rounds = 0
         self.failed: list[Failed] = []
 
@@ -90,6 +101,7 @@ class Prover:
         outcomes: list[Outcome] = []
         for attempt in count(1):
             self.rounds += 1
+            self.on_round(attempt, len(histories))
             wait = self._wait(max(history[-1].lsn for history in histories.values()), deadline)
             final = wait.stopped is not None or time.monotonic() > deadline
             keys = list(histories)
@@ -178,7 +190,7 @@ class Prover:
         """Wait until `lsn` is applied in every partition, and the touches of the refresh that are in the log."""
         with own(self.writer):
             self.writer.execute(_WATERMARK)
-        mark, moved, pause = "", time.monotonic(), 0.001
+        mark, moves, moved, pause = self.progress().mark, 0, time.monotonic(), 0.001
         while True:
             state = self.progress()
             now = time.monotonic()
@@ -187,10 +199,10 @@ class Prover:
             if state.applied is not None and state.applied >= lsn and state.refresh_applied:
                 return Wait(state)
             if state.mark != mark:
-                mark, moved = state.mark or "", now
+                mark, moves, moved = state.mark, moves + 1, now
             patience = _PATIENCE_WITHOUT_CAPTURE if state.capturing is False else _PATIENCE
             if now - moved > min(patience, self.timeout) or now > deadline:
-                return self._given_up(state, lsn, moving=now - moved < 1.0)
+                return self._given_up(state, lsn, moving=moves > 0 and now - moved < 1.0)
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
 

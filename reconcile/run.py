@@ -38,7 +38,11 @@ _BATCH = 5_000  # candidates that are proven together
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where a running reconciliation is. `total` is the planner's estimate."""
+    """Where a running reconciliation is.
+
+    `phase` "compare": `done` keys of about `total` (the planner's estimate); "prove": round `done`, `total` keys open;
+    "invariants": `total` of them.
+    """
 
     move: str
     phase: str
@@ -67,13 +71,16 @@ def reconcile(
     """
     chosen = [_move(plan, name) for name in moves] if moves else list(plan.moves)
     reports = []
-    with translated(), connect(dsn, "reconcile", **SESSION) as reader:
-        with connect(dsn, "reconcile marker", synchronous_commit="on", lock_timeout="5s") as writer:
-            for move in chosen:
-                report = _Run(reader, writer, move, chunk_rows, timeout, listed, progress).report()
-                if record:
-                    _record(writer, plan, report)
-                reports.append(report)
+    with (
+        translated(),
+        connect(dsn, "reconcile", **SESSION) as reader,
+        connect(dsn, "reconcile marker", synchronous_commit="on", lock_timeout="5s") as writer,
+    ):
+        for move in chosen:
+            report = _Run(reader, writer, move, chunk_rows, timeout, listed, progress).report()
+            if record:
+                _record(writer, plan, report)
+            reports.append(report)
     return ReconcileDocument(
         plan=plan.name, digest=plan.digest, moves=reports, verdict=worst([report.verdict for report in reports])
     )
@@ -89,7 +96,7 @@ class _Run:
         _refuse_unprepared(reader, move)
         self.reader, self.move, self.timeout, self.progress = reader, move, timeout, progress
         self.comparison = Comparison(reader, move)
-        self.prover = Prover(self.comparison, writer, move, timeout)
+        self.prover = Prover(self.comparison, writer, move, timeout, self._on_round)
         self.pace = Pace(chunk_rows)
         self.tally = Tally(move, listed)
         self.splits = 0
@@ -159,12 +166,14 @@ class _Run:
     def _prove(self, candidates: list[Observation]) -> None:
         if not candidates:
             return
-        self.progress(Step(self.move.name, "prove", self.tally.counts["compared"], len(candidates)))
         for outcome in self.prover.prove(candidates, self.tally.most - len(self.tally.listed)):
             self.tally.outcome(outcome)
         for failed in self.prover.failed:
             self.tally.failed(failed, counted=True)
         self.prover.failed.clear()
+
+    def _on_round(self, number: int, keys: int) -> None:
+        self.progress(Step(self.move.name, "prove", number, keys))
 
     def _split(self) -> None:
         self.splits += 1

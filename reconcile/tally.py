@@ -70,7 +70,8 @@ class Tally:
         self.counts["in_flight"] += judgement.verdict == "lag"
         self.conflicts += seen.conflict
         self.kinds[judgement.kind] += 1
-        self.columns.update(seen.columns)
+        if judgement.kind == "differs":
+            self.columns.update(seen.columns)
         if judgement.verdict != "drift" and judgement.reason:
             self.reasons[judgement.reason] += 1
         self._list(

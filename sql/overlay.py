@@ -40,8 +40,8 @@ def _mentions(node: Any, names: dict[Name, str]) -> list[tuple[int, Name, bool]]
     if not isinstance(node, ast.Node):
         return []
     if isinstance(node, ast.RangeVar) and node.schemaname is not None:
-        name = Name(node.schemaname, node.relname)
-        return [(node.location, name, node.alias is not None)] if name in names else []
+        name = Name(node.schemaname, str(node.relname))
+        return [(int(node.location or 0), name, node.alias is not None)] if name in names else []
     return [found for attribute in node for found in _mentions(getattr(node, attribute), names)]
 
 
