@@ -19,7 +19,7 @@ from sql.model import Existing, Invariant, Rows
 from sql.names import Name, parse_column, split
 from sql.spec import MoveSpec, PlanFolder, RefreshSpec, SqlFile
 
-__all__ = ["PlanFolder", "load_plan", "shipped"]
+__all__ = ["PlanFolder", "load_plan", "plan_folder", "shipped"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -103,7 +103,7 @@ def shipped() -> list[str]:
 
 def load_plan(name_or_folder: str) -> PlanFolder:
     """Read a shipped plan by name, or a folder. Raises PlanError with file, line and the nearest valid word."""
-    folder = _find(name_or_folder)
+    folder = plan_folder(name_or_folder)
     file = "plan.toml"
     try:
         text = folder.joinpath(file).read_text(encoding="utf-8")
@@ -126,8 +126,8 @@ def load_plan(name_or_folder: str) -> PlanFolder:
     return PlanFolder(plan.name, file, digest.hexdigest(), moves)
 
 
-def _find(name_or_folder: str) -> Traversable:
-    """A folder with a plan.toml wins over a shipped name only when it looks like a path."""
+def plan_folder(name_or_folder: str) -> Traversable:
+    """The folder of a shipped plan, or the one given. Raises PlanError with the nearest name when there is none."""
     names = shipped()
     if name_or_folder in names:
         return files("sql").joinpath(name_or_folder)
