@@ -1,0 +1,75 @@
+"""Live readers of the facades, and the probe that measures when a write shows on the consolidated side."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+
+import psycopg
+
+from cutover.demo.perform import open_session
+from cutover.demo.workload import Workload
+from cutover.demo.writer import Timeline, Writer
+
+_LOOK = 0.001  # seconds between two looks of the probe
+_PATIENCE = 60.0  # seconds until a probe's write is taken for lost
+
+
+class Reader:
+    """Reads rows by key through the facades, on one session with prepared statements, flips or not."""
+
+    def __init__(self, dsn: str, workload: Workload, number: int, rate: float, keys: dict[str, list[str]]) -> None:
+        self.dsn, self.workload, self.number, self.rate, self.keys = dsn, workload, number, rate, keys
+        self.timeline = Timeline()
+        self.failures: Counter[str] = Counter()
+
+    def run(self, stop: threading.Event) -> None:
+        """Read until stopped."""
+        reads = [each for each in self.workload.reads if self.keys[each.pool]]
+        if not reads:
+            return
+        chance, weights = random.Random(self.number), [each.weight for each in reads]
+        conn = open_session(self.dsn, f"demo reader {self.number}")
+        due = time.monotonic()
+        while not stop.wait(max(0.0, due - time.monotonic())):
+            read = chance.choices(reads, weights)[0]
+            begun = time.monotonic()
+            try:
+                for statement in read.statements:
+                    conn.execute(statement.text.encode(), {"key": chance.choice(self.keys[read.pool])}).fetchall()
+            except psycopg.Error as error:
+                self.failures[error.sqlstate or type(error).__name__] += 1
+                if conn.closed:
+                    conn = open_session(self.dsn, f"demo reader {self.number}")
+            self.timeline.add(begun)
+            due = max(due + chance.uniform(0.5, 1.5) / self.rate, time.monotonic())
+        conn.close()
+
+
+class Probe:
+    """Writes as a writer does, and looks at the consolidated table until the write is there."""
+
+    def __init__(self, writer: Writer, rate: float) -> None:
+        self.writer, self.rate = writer, rate
+        self.lags: list[float] = []  # seconds from the acknowledged commit to the first sight
+        self.missing: list[str] = []  # keys of writes that were never seen
+
+    def run(self, stop: threading.Event) -> None:
+        """Probe until stopped."""
+        probe = self.writer.workload.probe
+        conn = open_session(self.writer.dsn, "demo probe")
+        while not stop.wait(1 / self.rate):
+            values = self.writer.write(probe.write)
+            if values is None:
+                continue
+            committed = time.monotonic()
+            while conn.execute(probe.read.encode(), values).fetchone() is None:
+                if time.monotonic() - committed > _PATIENCE:
+                    self.missing.append(values["key"])
+                    break
+                time.sleep(_LOOK)
+            else:
+                self.lags.append(time.monotonic() - committed)
+        conn.close()

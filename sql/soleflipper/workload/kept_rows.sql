@@ -1,0 +1,1 @@
+SELECT 'kept' AS kind, t.id, to_jsonb(t) AS row FROM sales."order" t WHERE t.id = ANY (:keys::uuid[])

@@ -1,0 +1,1 @@
+UPDATE inventory.stock SET purchase_price = coalesce(purchase_price, 0) + 0.01 WHERE id = :key

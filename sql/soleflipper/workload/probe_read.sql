@@ -1,0 +1,1 @@
+SELECT true FROM inventory.stock WHERE id = :key AND state_changed_by = :new

@@ -1,0 +1,1 @@
+SELECT * FROM inventory.stock_current WHERE id = :key
