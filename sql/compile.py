@@ -98,8 +98,9 @@ def assemble(plan: str, it: Understood) -> Move:
 def _target_column(it: Understood, output: OutputUse, streamed: frozenset[Name]) -> TargetColumn:
     column = it.target_column(output.name) or it.outputs[output.name]
     return TargetColumn(
-        output.name, column.type, column.type_oid, output.own, output.depends & streamed, exact(column, it.types)
-    )
+        output.name, column.type, column.type_oid, output.own, output.depends & streamed, exact(column, it.types),
+        tuple(sorted(output.origin)),
+    )  # fmt: skip
 
 
 def _source(it: Understood, source: SourceUse) -> Source:

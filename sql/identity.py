@@ -20,15 +20,24 @@ class IdentityCure:
 def identity_problem(table: Table, keys: Iterable[tuple[str, ...]]) -> str | None:
     """Why the table must not be published as it is; None when it may."""
     needed = {column for key in keys for column in key}
-    broken = [name for name, letter in table.partitions if letter == "n" or (letter == "d" and not table.primary_key)]
-    if table.identity == "nothing" or (table.kind == "p" and broken):
+    if table.kind == "p":  # PostgreSQL looks at the partition that a row is in, never at the root
+        carried = [_of_partition(table, letter) for _, letter in table.partitions]
+    else:
+        carried = [table.identity_columns]
+    if not all(carried):
         return f"{table.name} has no replica identity: once published, the application's UPDATE and DELETE on it fail"
-    short = [name for name, letter in table.partitions if letter != "f" and not needed <= set(table.identity_columns)]
-    missing = sorted(needed - set(table.identity_columns))
-    if missing or (table.kind == "p" and short):
-        names = ", ".join(quote(column) for column in missing or sorted(needed))
+    missing = sorted({column for columns in carried for column in needed - set(columns)})
+    if missing:
+        names = ", ".join(map(quote, missing))
         return f"a DELETE on {table.name}, or a change of its key, would not say the old {names}"
     return None
+
+
+def _of_partition(table: Table, letter: str) -> tuple[str, ...]:
+    """The old columns that a partition carries. An index of its own counts only where the root has such an index."""
+    if letter == "f":
+        return tuple(column.name for column in table.columns)
+    return table.primary_key if letter == "d" else table.identity_columns if letter == table.replident == "i" else ()
 
 
 def identity_cure(table: Table, keys: Iterable[tuple[str, ...]]) -> IdentityCure:

@@ -32,6 +32,12 @@ class Lineage:
             found |= self._from(query)
         return found
 
+    def value(self, query: Query, index: int) -> Reads:
+        """The source columns that one output's value is computed from; not those that decide which rows there are."""
+        if isinstance(query, SetOperation):
+            return self.value(query.left, index) | self.value(query.right, index)
+        return self._values(query.outputs[index].expression)
+
     def rows(self, query: Query) -> Reads:
         """What decides which rows the query yields."""
         if query not in self._rows:
@@ -124,6 +130,23 @@ class Lineage:
             return found
         finally:
             self._matching.discard(leaf)
+
+    def _values(self, expression: Expression) -> Reads:
+        inner = [leaf.query for leaf in expression.subqueries if leaf.query is not None]
+        return _union(self._value(column) for column in expression.reads) | _union(
+            self.value(query, index) for query in inner for index in range(len(query.outputs))
+        )
+
+    def _value(self, column: Column) -> Reads:
+        if column.merged is not None:
+            return _union(self._value(part) for part in column.merged)
+        leaf = column.leaf
+        assert leaf is not None
+        if leaf.table is not None:
+            return frozenset({(leaf.table, column.name)})
+        if leaf.query is not None:
+            return _union(self.value(leaf.query, at) for at, node in enumerate(leaf.nodes) if node is column)
+        return _union(self._values(expression) for expression in leaf.function)
 
     def _columns(self, columns: Iterable[Column]) -> Reads:
         return _union(self._column(column) for column in columns)

@@ -36,6 +36,7 @@ class OutputUse:
     own: bool
     reads: frozenset[tuple[Name, str]]
     depends: frozenset[Name]
+    origin: frozenset[tuple[Name, str]]  # the columns that the value alone is computed from
     json: bool
     coalesced: bool
 
@@ -199,6 +200,7 @@ class _Reading:
                 OutputUse(
                     node.name, line_of(self.text, expression.location), self._own(node, index),
                     frozenset(it for it in reads if it[1] != ROWS), frozenset(name for name, _ in reads),
+                    lineage.value(root.query, index),
                     expression.json, expression.coalesced,
                 )
             )  # fmt: skip

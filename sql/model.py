@@ -56,6 +56,7 @@ class TargetColumn:
     own: bool
     depends: frozenset[Name]
     exact: bool  # equality of the type implies equal bytes, so that IS DISTINCT FROM is enough
+    origin: tuple[tuple[Name, str], ...] = ()  # the source columns that its value is computed from
 
 
 @dataclass(frozen=True, slots=True)
