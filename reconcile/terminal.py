@@ -1,0 +1,158 @@
+"""A reconciliation on the terminal: what was covered, the verdict, what differs."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Verdict
+
+_COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
+_LONGEST = 60  # characters of a value
+_MOST_CELLS = 40
+
+
+def show(document: ReconcileDocument, console: Console) -> None:
+    """Print the document for a person to read."""
+    for report in document.moves:
+        console.print(render(report))
+    if len(document.moves) > 1:
+        console.print(Text.assemble("all moves: ", (document.verdict, _COLOUR[document.verdict])))
+
+
+def render(report: MoveReport) -> RenderableType:
+    """One move: covered first, then the verdict in one sentence, then the details."""
+    parts: list[RenderableType] = [_covered(report), _verdict(report)]
+    for part in (_columns(report), _cells(report), _invariants(report), _left_out(report)):
+        if part is not None:
+            parts.append(Padding(part, (0, 0, 0, 2)))
+    return Padding(Group(*parts), (0, 0, 1, 0))
+
+
+def visible(value: str | None) -> Text:
+    """A value so that NULL, the empty text and blanks at its ends can be told apart."""
+    if value is None:
+        return Text("NULL", style="dim italic")
+    if value == "":
+        return Text("''", style="dim")
+    shown = value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
+    body = shown.strip(" ")
+    lead = len(shown) - len(shown.lstrip(" "))
+    text = Text("␠" * lead, style="dim")
+    text.append("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in body), style="default")
+    return text.append("␠" * (len(shown) - lead - len(body)), style="dim")
+
+
+def _covered(report: MoveReport) -> RenderableType:
+    rows, chunks = report.rows, report.chunks
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(
+        "[dim]rows[/]", f"{rows.legacy:,} legacy, {rows.consolidated:,} consolidated, {rows.compared:,} keys compared"
+    )
+    state = f"{chunks.done:,} done, {chunks.split:,} split, {chunks.failed:,} failed"
+    grid.add_row("[dim]chunks[/]", f"{state}; longest snapshot {chunks.longest_ms:.0f} ms")
+    grid.add_row("[dim]columns[/]", escape(", ".join(report.compared_columns)) or "none")
+    grid.add_row("[dim]WAL[/]", f"compared up to {report.snapshot_lsn}, applied up to {report.applied_lsn}")
+    how = "every key" if report.exact else "a part of the keys"
+    grid.add_row("[dim]how[/]", f"{how}, {report.rounds} rounds of proof, {report.seconds:.1f} s")
+    return Group(Text(report.move, style="bold"), Padding(grid, (0, 0, 0, 2)))
+
+
+def _verdict(report: MoveReport) -> RenderableType:
+    colour = _COLOUR[report.verdict]
+    lines: list[RenderableType] = [
+        Padding(Text.assemble((report.verdict.upper(), colour), "  ", report.sentence), (0, 0, 0, 2))
+    ]
+    lines += [Padding(Text(f"- {finding}"), (0, 0, 0, 4)) for finding in report.findings]
+    return Group(*lines)
+
+
+def _columns(report: MoveReport) -> RenderableType | None:
+    """Keys by kind, and how many of those that differ differ in which column."""
+    kinds = {kind: number for kind, number in report.kinds.items() if number}
+    if not kinds:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("kind")
+    table.add_column("keys", justify="right")
+    table.add_column("by column")
+    for kind, number in kinds.items():
+        by_column = ", ".join(f"{name} {count:,}" for name, count in report.columns.items() if count)
+        table.add_row(kind, f"{number:,}", escape(by_column) if kind == "differs" else "")
+    return table
+
+
+def _cells(report: MoveReport) -> RenderableType | None:
+    if not report.differences:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("key", "verdict", "kind", "column", "legacy", "consolidated"):
+        table.add_column(name, overflow="fold")
+    left = _MOST_CELLS
+    for difference in report.differences:
+        if left <= 0:
+            break
+        left -= _add(table, difference)
+    shown = min(len(report.differences), table.row_count)
+    standing = report.rows.drift + report.rows.unresolved + report.rows.in_flight + report.rows.skipped
+    more = f"{standing:,} in all; --json lists {report.listed:,} of them" if standing > shown else ""
+    return Group(table, Text(more, style="dim")) if more else table
+
+
+def _add(table: Table, difference: Difference) -> int:
+    """Add a difference's cells; returns how many lines it took."""
+    cells: list[tuple[str, Cell | None]] = list(difference.cells.items())
+    if difference.kind != "differs" or not cells:
+        cells = [(difference.reason or "the whole row", None)]
+    for at, (column, cell) in enumerate(cells):
+        verdict = Text(difference.verdict, style=_COLOUR[difference.verdict]) if at == 0 else Text()
+        kind = difference.kind + (" (row of others)" if difference.conflict else "")
+        table.add_row(
+            Text(" ".join(visible(part).plain for part in difference.key)) if at == 0 else Text(),
+            verdict,
+            kind if at == 0 else "",
+            Text(column),
+            visible(cell.legacy) if cell else "",
+            visible(cell.consolidated) if cell else "",
+        )
+    return len(cells)
+
+
+def _invariants(report: MoveReport) -> RenderableType | None:
+    if not report.invariants:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("invariant", "holds", "legacy", "consolidated"):
+        table.add_column(name, overflow="fold")
+    for result in report.invariants:
+        table.add_row(
+            escape(result.name), _holds(result), visible(str(result.legacy)), visible(str(result.consolidated))
+        )
+    return table
+
+
+def _holds(result: InvariantResult) -> Text:
+    if result.holds is None:
+        return Text("not told", style="yellow")
+    return Text("yes", style="green") if result.holds else Text("NO", style="bold red")
+
+
+def _left_out(report: MoveReport) -> RenderableType | None:
+    lines = [f"quarantined: {it.rows:,} rows, {it.reason}" for it in report.quarantined]
+    if report.rows.kept:
+        lines.append(f"kept: {report.rows.kept:,} rows of others differ from the mapping and stay as they are, by rule")
+    if report.rows.others:
+        lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
+    if report.dead_letters:
+        lines.append(f"dead letters: {report.dead_letters:,} (cutover dead-letters list)")
+    waived = sum(column.status == "waived" for column in report.coverage)
+    missing = [column.column for column in report.coverage if column.status == "missing"]
+    if report.coverage:
+        mapped = len(report.coverage) - waived - len(missing)
+        lines.append(f"legacy columns: {mapped} mapped, {waived} waived, {len(missing)} missing")
+    lines += [f"  missing: {name}" for name in missing]
+    return Group(*(Text(line, style="dim") for line in lines)) if lines else None

@@ -1,0 +1,51 @@
+"""The report on the terminal: the verdict in words, and values whose blanks and NULLs can be seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Rows
+from reconcile.terminal import show, visible
+
+
+def _shown(report: MoveReport) -> str:
+    console = Console(width=140, record=True, force_terminal=False)
+    with console.capture() as capture:
+        show(ReconcileDocument(plan="p", digest="d", moves=[report], verdict=report.verdict), console)
+    return capture.get()
+
+
+def test_null_empty_and_trailing_blanks_can_be_told_apart() -> None:
+    assert [visible(value).plain for value in (None, "", " ", "a", "a ", " a", "a\n")] == [
+        "NULL", "''", "␠", "a", "a␠", "␠a", "a\\x0a",
+    ]  # fmt: skip
+
+
+def test_a_long_value_is_shortened() -> None:
+    assert len(visible("x" * 1000).plain) == 60
+
+
+def test_drift_names_the_key_both_values_and_the_invariant() -> None:
+    text = _shown(
+        MoveReport(
+            move="stock",
+            verdict="drift",
+            sentence="stock: the sides differ, and it is not lag.",
+            findings=["1 keys differ [not markup]"],
+            rows=Rows(legacy=10, consolidated=10, compared=10, match=9, drift=1),
+            kinds={"missing": 0, "extra": 0, "differs": 1},
+            columns={"price": 1},
+            differences=[
+                Difference(
+                    key=["a b"], verdict="drift", kind="differs", cells={"price": Cell(legacy=None, consolidated="")}
+                )
+            ],
+            invariants=[InvariantResult(name="money", legacy=[1], consolidated=[2], holds=False)],
+            started_at=datetime(2025, 1, 1, tzinfo=UTC),
+            seconds=1.0,
+        )
+    )
+    for part in ("DRIFT", "[not markup]", "a b", "price", "NULL", "''", "money", "NO", "10 keys compared"):
+        assert part in text
