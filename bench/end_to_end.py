@@ -1,0 +1,85 @@
+"""End to end: a backlog drained through the log into the target, beside native logical replication of the same."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from bench.stage import Native, Stage, stage
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Seconds to drain one backlog of `changes` row changes, ours and PostgreSQL's own."""
+
+    what: str
+    changes: int
+    ours: float
+    native: float
+
+    @property
+    def ratio(self) -> float:
+        return self.native / self.ours
+
+    def line(self) -> str:
+        return (
+            f"{self.what:<44} ours {self.changes / self.ours:>9,.0f}/s   native {self.changes / self.native:>9,.0f}/s"
+            f"   ratio {self.ratio:.2f}"
+        )
+
+
+def measure(server: str, log: str, rows: int = 200_000, transactions: int = 200_000) -> list[Drained]:
+    """The goals' backlogs: random keys and one large transaction with one and two consumers, the latter alone, hot keys."""
+    found = []
+    for what, singles, whole, hot, consumers in (
+        ("random keys + one transaction, 1 consumer", transactions, True, 0.0, 1),
+        ("random keys + one transaction, 2 consumers", transactions, True, 0.0, 2),
+        ("one transaction alone, 1 consumer", 0, True, 0.0, 1),
+        ("hot keys (90 % on 1 %), 1 consumer", transactions, False, 0.9, 1),
+    ):
+        with stage(server, log, rows) as made:
+            native = Native(made)
+            try:
+                if singles:
+                    made.load(singles, hot)
+                if whole:
+                    made.load_whole()
+                end = made.lsn()
+                changes = singles + (rows if whole else 0)
+                theirs = native.drain(end)
+                ours = drain(made, end, consumers)
+                made.proven()
+                found.append(Drained(what, changes, ours, theirs))
+                print(found[-1].line(), flush=True)
+            finally:
+                native.close()
+    return found
+
+
+def drain(made: Stage, end: str, consumers: int) -> float:
+    """Seconds from the first captured change to the last applied one, without the start of the interpreters."""
+    made.conn.execute("CHECKPOINT")
+    with ExitStack() as running:
+        for _ in range(consumers):
+            running.enter_context(made.process("consume"))
+        made.conn.execute("SELECT 1")
+        while True:  # the consumers are there once they have their leases
+            row = made.conn.execute(
+                "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE application_name LIKE 'cutover consume%%' AND datname = %s",
+                (made.name,),
+            ).fetchone()
+            if row and row[0] >= consumers:
+                break
+            time.sleep(0.02)
+        running.enter_context(made.process("capture"))
+        while True:
+            row = made.conn.execute(
+                "SELECT active FROM pg_replication_slots WHERE slot_name = %s", (made.plan.slot,)
+            ).fetchone()
+            if row and row[0]:
+                break
+            time.sleep(0.005)
+        started = time.perf_counter()
+        made.applied(end)
+        return time.perf_counter() - started

@@ -1,0 +1,229 @@
+"""The stream end to end: what happens to the sources is in the targets, whatever happens on the way."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cdc import frame
+from consumers import positions
+from sql.errors import Busy
+from tests.integration.rig import Rig, shop
+
+
+@pytest.fixture
+def rig(dsn: str, plan_name: str, log_address: str, tmp_path: Path) -> Iterator[Rig]:
+    with shop(dsn, plan_name, log_address, tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def running(rig: Rig) -> Rig:
+    rig.capture()
+    rig.consume()
+    return rig
+
+
+def items(rig: Rig, count: int = 20) -> list[uuid.UUID]:
+    """New items with a cost and a state each."""
+    ids = [uuid.uuid4() for _ in range(count)]
+    with rig.conn.transaction():
+        for each in ids:
+            rig.conn.execute("INSERT INTO shop.item (id, name) VALUES (%s, 'thing')", (each,))
+            rig.conn.execute("INSERT INTO shop.item_cost VALUES (%s, 10, 'EUR', 'card-4711-secret')", (each,))
+            rig.conn.execute("INSERT INTO shop.item_state (item_id, state) VALUES (%s, 'new')", (each,))
+    return ids
+
+
+def one(rig: Rig, query: str, *parameters: object) -> tuple[object, ...]:
+    row = rig.conn.execute(query.encode(), parameters).fetchone()
+    assert row is not None
+    return row
+
+
+def test_backfill_and_stream_end_equal(rig: Rig) -> None:
+    """Start order does not matter: rows before prepare, backfill before anything runs, then changes of every kind."""
+    before = items(rig)
+    rig.backfill()
+    rig.consume()
+    rig.capture()
+    after = items(rig)
+    rig.conn.execute("UPDATE shop.item_cost SET cost = cost + 1")
+    rig.conn.execute("DELETE FROM shop.item_state WHERE item_id = %s", (before[0],))
+    rig.conn.execute("INSERT INTO shop.item_hold (item_id, qty) SELECT id, 2 FROM shop.item, generate_series(1, 2)")
+    rig.conn.execute("INSERT INTO shop.payment (ref, amount) SELECT 'R' || n, n FROM generate_series(1, 50) n")
+    rig.conn.execute("""INSERT INTO "Lager"."Preis" SELECT 'DE', 'a"b\\,{' || n, '€', n FROM generate_series(1, 50) n""")
+    rig.drain()
+    assert rig.differences() == {}
+    assert one(rig, "SELECT cost, state, held FROM shop.item WHERE id = %s", before[0])[1:] == (None, 4)
+    assert one(rig, "SELECT count(*) FROM shop.item WHERE cost = 11 AND held = 4") == (len(before) + len(after),)
+    assert one(rig, 'SELECT count(*) FROM shop."order"') == (50,)
+    assert one(rig, 'SELECT count(*) FROM "Lager"."select"') == (50,)
+
+
+def test_c6_a_moved_key_converges_both_ends(running: Rig) -> None:
+    first, second = items(running, 2)
+    running.conn.execute("DELETE FROM shop.item_state WHERE item_id = %s", (second,))
+    running.conn.execute("UPDATE shop.item_state SET item_id = %s WHERE item_id = %s", (second, first))
+    running.drain()
+    assert one(running, "SELECT state FROM shop.item WHERE id = %s", first) == (None,)
+    assert one(running, "SELECT state FROM shop.item WHERE id = %s", second) == ("new",)
+    assert running.differences() == {}
+
+
+def test_c7_an_unchanged_toast_value_stays(running: Rig) -> None:
+    (item,) = items(running, 1)
+    running.conn.execute(
+        "UPDATE shop.item_state SET note = (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 2000) n)"
+    )
+    running.conn.execute("UPDATE shop.item_state SET state = 'changed'")
+    running.drain()
+    assert one(running, "SELECT state, length(note) FROM shop.item WHERE id = %s", item) == ("changed", 64000)
+
+
+def test_c8_truncate_halts_the_move_and_says_so(running: Rig) -> None:
+    """The other moves go on; the operator's heal is tested with the command."""
+    items(running)
+    running.drain()
+    running.conn.execute("TRUNCATE shop.item_cost")
+    running.wait_until(
+        "SELECT halted LIKE '%%truncated%%' FROM cutover.move WHERE plan = %s AND move = 'item'", (running.name,)
+    )
+    running.conn.execute("INSERT INTO shop.payment (ref, amount) VALUES ('after', 1)")
+    running.wait_until("""SELECT EXISTS (SELECT FROM shop."order" WHERE ref = 'after')""")
+    assert one(running, "SELECT count(cost) FROM shop.item") == (20,), "nothing of a halted move is applied"
+
+
+def test_c11_the_log_holds_mapped_columns_only(running: Rig) -> None:
+    items(running)
+    running.conn.execute("UPDATE shop.item_cost SET cost = 12, secret = secret || 'x'")
+    running.drain()
+    raw = b"".join(running.records("item"))
+    assert b"12.00" in raw
+    assert b"card-4711" not in raw
+
+
+def test_c12_own_writes_do_not_come_back(running: Rig) -> None:
+    """The annotation writes the captured table itself; its change must not be captured again."""
+    running.conn.execute("INSERT INTO shop.payment (ref, amount) VALUES ('one', 1)")
+    running.wait_until("SELECT bool_and(seen) FROM shop.payment")
+    running.drain()
+    seen = [change for value in running.records("ledger") for change in frame.decode(value).changes()]
+    assert [chr(change[0]) for change in seen] == ["I"]
+
+
+def test_c15_nothing_of_an_aborted_part_is_applied(running: Rig) -> None:
+    (item,) = items(running, 1)
+    with running.conn.transaction():
+        running.conn.execute("UPDATE shop.item_cost SET cost = 1")
+        with running.conn.transaction() as savepoint:
+            running.conn.execute("UPDATE shop.item_cost SET cost = 2")
+            raise psycopg.Rollback(savepoint)
+    running.conn.execute("BEGIN")
+    running.conn.execute("UPDATE shop.item_state SET state = 'prepared'")
+    running.conn.execute("PREPARE TRANSACTION 'two'")
+    running.drain()
+    assert one(running, "SELECT cost::int, state FROM shop.item WHERE id = %s", item) == (1, "new")
+    running.conn.execute("COMMIT PREPARED 'two'")
+    running.drain()
+    assert one(running, "SELECT cost::int, state FROM shop.item WHERE id = %s", item) == (1, "prepared")
+
+
+def test_a2_a_zombie_worker_applies_nothing(rig: Rig) -> None:
+    """A worker whose position row was advanced by another finds out before it writes."""
+    move = rig.move("item")
+    rig.conn.execute('UPDATE cutover.position SET "offset" = 7 WHERE plan = %s AND partition = 1', (rig.name,))
+    with pytest.raises(Busy, match="expected"):
+        positions.lock(rig.conn, move, {1: 3})
+    rig.conn.execute("ROLLBACK")
+
+
+def test_a4_a_replay_writes_nothing_that_is_not_true(running: Rig) -> None:
+    ids = items(running)
+    running.conn.execute("UPDATE shop.item_cost SET cost = 1")
+    running.conn.execute("UPDATE shop.item_cost SET cost = 2")
+    running.drain()
+    running.stop()
+    before = running.conn.execute("SELECT id, xmin::text FROM shop.item ORDER BY id").fetchall()
+    running.conn.execute('UPDATE cutover.position SET "offset" = 0 WHERE plan = %s', (running.name,))
+    running.capture()
+    running.consume()
+    running.drain()
+    assert running.conn.execute("SELECT id, xmin::text FROM shop.item ORDER BY id").fetchall() == before
+    assert len(ids) == len(before)
+
+
+def test_a5_the_application_is_never_the_deadlock_victim(running: Rig) -> None:
+    """The application holds a target row and wants another one in the wrong order; the consumer gives way."""
+    first, second = sorted(items(running, 2))
+    running.drain()
+    with psycopg.connect(running.dsn) as app:
+        app.execute("UPDATE shop.item SET name = 'locked' WHERE id = %s", (second,))
+        running.conn.execute("UPDATE shop.item_cost SET cost = 77")
+        running.wait_until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'cutover consume%%'"
+                           " AND wait_event_type = 'Lock')")
+        app.execute("UPDATE shop.item SET name = 'too' WHERE id = %s", (first,))
+    running.drain()
+    assert running.differences() == {}
+
+
+def test_a6_a11_poison_becomes_a_dead_letter_and_the_rest_goes_on(running: Rig) -> None:
+    """One key of many cannot be written; it is named with SQLSTATE, never with its value, and mends itself later."""
+    ids = items(running, 30)
+    running.drain()
+    running.conn.execute("ALTER TABLE shop.item ADD CONSTRAINT small CHECK (cost < 1000)")
+    with running.conn.transaction():
+        running.conn.execute("UPDATE shop.item_cost SET cost = 5")
+        running.conn.execute("UPDATE shop.item_cost SET cost = 123456 WHERE item_id = %s", (ids[3],))
+    running.drain()
+    letters = running.conn.execute(
+        "SELECT key, sqlstate, message, attempts FROM cutover.dead_letter WHERE plan = %s AND state = 'open'",
+        (running.name,),
+    ).fetchall()
+    assert [(key, state) for key, state, _, _ in letters] == [([str(ids[3])], "23514")]
+    assert "123456" not in letters[0][2]
+    assert one(running, "SELECT count(*) FROM shop.item WHERE cost = 5") == (29,)
+    running.conn.execute("UPDATE shop.item_cost SET cost = 6 WHERE item_id = %s", (ids[3],))
+    running.drain()
+    assert one(running, "SELECT count(*) FROM cutover.dead_letter WHERE plan = %s AND state = 'open'", running.name) == (0,)
+    assert running.differences() == {}
+
+
+def test_a7_duplicate_and_null_keys_never_pick_a_winner(running: Rig) -> None:
+    running.conn.execute("INSERT INTO shop.payment (ref, amount) VALUES ('dup', 1), ('dup', 2), (NULL, 3), ('ok', 4)")
+    running.drain()
+    assert running.conn.execute('SELECT ref FROM shop."order"').fetchall() == [("ok",)]
+    running.conn.execute("DELETE FROM shop.payment WHERE amount = 1")
+    running.drain()
+    assert running.conn.execute('SELECT ref, total::int FROM shop."order" ORDER BY 1').fetchall() == [("dup", 2), ("ok", 4)]
+
+
+def test_a12_a_deleted_satellite_row_takes_its_columns_back(running: Rig) -> None:
+    (item,) = items(running, 1)
+    running.conn.execute("INSERT INTO shop.item_hold (item_id, qty) VALUES (%s, 5)", (item,))
+    running.drain()
+    assert one(running, "SELECT cost::int, held FROM shop.item") == (10, 5)
+    running.conn.execute("DELETE FROM shop.item_cost")
+    running.conn.execute("DELETE FROM shop.item_hold")
+    running.drain()
+    assert one(running, "SELECT cost, held, state FROM shop.item") == (None, None, "new")
+
+
+def test_others_rows_of_an_add_move_are_never_written(running: Rig) -> None:
+    running.conn.execute("""INSERT INTO shop."order" (ref, total) VALUES ('theirs', 99), ('alone', 1)""")
+    running.conn.execute("INSERT INTO shop.payment (ref, amount) VALUES ('theirs', 5), ('ours', 7)")
+    running.drain()
+    rows = running.conn.execute('SELECT ref, total::int FROM shop."order" ORDER BY 1').fetchall()
+    assert rows == [("alone", 1), ("ours", 7), ("theirs", 99)]
+    running.conn.execute("UPDATE shop.payment SET amount = 8 WHERE ref = 'ours'")
+    running.drain()
+    assert one(running, """SELECT total::int FROM shop."order" WHERE ref = 'ours'""") == (8,)
+    running.conn.execute("DELETE FROM shop.payment")
+    running.drain()
+    assert running.conn.execute('SELECT ref FROM shop."order" ORDER BY 1').fetchall() == [("alone",), ("theirs",)]
+
+
