@@ -108,6 +108,8 @@ class _Call:
         self._refuse_strangers()
         check_findings(self.plan.findings, self.moves, but=IDENTITY)
         check_moves(self.conn, self.moves, before_ddl=True)
+        if not set_identity:
+            refuse(remedies(self.conn, self.moves))
         self._target_ddl()
         self._identities(set_identity)
         check_findings(self.plan.findings, self.moves)

@@ -132,7 +132,7 @@ def with_lock(
                 f"changing {_names(tables)} took longer than {statement_timeout_ms} ms and was undone",
                 cure="try again when the server is less busy",
             ) from error
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             if conn.closed or conn.broken:
                 raise unreachable(error) from error
             raise

@@ -21,6 +21,11 @@ class Background:
         except BaseException as error:
             self._error = error
 
+    @property
+    def running(self) -> bool:
+        """Has it not ended yet?"""
+        return self._thread.is_alive()
+
     def join(self, timeout: float = 30) -> BaseException | None:
         """Wait for its end."""
         self._thread.join(timeout)
