@@ -105,7 +105,7 @@ def test_kafka_comes_back_with_its_data(own_kafka: KafkaServer) -> None:
 
 def test_a_killed_owner_leaves_no_server_and_no_folder() -> None:
     script = (
-        "import sys; from cutover.embedded import ThrowawayPostgres, wheel_binaries as P\n"
+        "import sys; from cutover.embedded import ThrowawayPostgres as P\n"
         "with P() as server: print(server.pid, server.folder, flush=True); sys.stdin.read()"
     )
     root = Path(__file__).parents[2]
