@@ -9,7 +9,6 @@ L4 the topic's `max.message.bytes` holds the largest frame whatever the broker's
 
 from __future__ import annotations
 
-import logging
 import threading
 from contextlib import suppress
 from typing import Any
@@ -19,6 +18,7 @@ from kafka import errors as kafka_errors
 from kafka.protocol.consumer import OffsetSpec
 
 from cdc.kafka_address import parse_address
+from cdc.kafka_client import connected
 from cdc.kafka_errors import translated
 from cdc.kafka_reader import KafkaReader
 from cdc.kafka_writer import KafkaWriter
@@ -26,11 +26,6 @@ from sql.errors import Gap, Refused, Unreachable
 
 TIMEOUT_MS = 10_000  # how long a broker may stay silent before it counts as unreachable
 MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own default, said aloud because a broker may have a lower one
-
-# kafka-python tells its story on this logger; without a handler Python prints it on the terminal.
-logging.getLogger("kafka").addHandler(logging.NullHandler())
-# At DEBUG it writes every setting, the password too.
-logging.getLogger("kafka.admin").setLevel(logging.INFO)
 
 
 class KafkaLog:
@@ -123,7 +118,7 @@ class KafkaLog:
 
     def _admin(self) -> KafkaAdminClient:
         if self._client is None:
-            self._client = KafkaAdminClient(**self._settings())
+            self._client = connected(KafkaAdminClient, **self._settings())
         return self._client
 
     def _describe(self, topic: str) -> dict[str, Any] | None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka.errors import KafkaError
 
 from cdc.frame import MAX_FRAME
+from cdc.kafka_client import connected
 from cdc.kafka_errors import as_cutover, translated
 from sql.errors import CutoverError, Gap, Refused, Unreachable
 
 MAX_QUEUED = 32 << 20  # bytes that wait for an acknowledgement; more makes `append` wait
 DELIVERY_MS = 30_000  # a broker may be away this long (a restart) before the writer gives up
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 5.0
 
 
 class KafkaWriter:
@@ -31,15 +34,18 @@ class KafkaWriter:
         self._address = address
         self._topic_identity = topic_identity
         self._identities: dict[str, str | None] = {}  # of every topic appended to, as first seen
-        self._changed = threading.Condition()
+        self._order = threading.Lock()  # held while sending: sequence numbers follow the order of the producer
+        self._changed = threading.Condition()  # never held while the producer may wait: its thread wants it too
         self._sequence = 0
         self._acknowledged = 0
         self._out_of_order: set[int] = set()  # acknowledged ahead of `_acknowledged`, in other partitions
         self._queued_bytes = 0
         self._offsets: dict[tuple[str, int], int] = {}  # last acknowledged offset
         self._failure: CutoverError | None = None
+        self._suspect: str | None = None  # the topic of the append that failed, until it was looked for
         with translated(address, "connecting a writer"):
-            self._producer = KafkaProducer(
+            self._producer = connected(
+                KafkaProducer,
                 **settings,
                 acks="all",
                 enable_idempotence=True,
@@ -65,15 +71,17 @@ class KafkaWriter:
             )
         if topic not in self._identities:
             self._meet(topic)
-        with self._changed:
-            while self._failure is None and self._queued_bytes and self._queued_bytes + size > MAX_QUEUED:
-                self._changed.wait()
+        with self._order:
+            with self._changed:
+                self._changed.wait_for(lambda: self._failure is not None or self._has_room(size))
+                self._queued_bytes += size
             self._check()
-            # Sent under the lock: sequence numbers must follow the order in which the producer got the frames.
-            with translated(self._address, f"appending to topic {topic}"):
+            try:
                 future = self._producer.send(topic, value, partition=partition, timestamp_ms=int(time.time() * 1000))
+            except (KafkaError, ValueError) as error:
+                self._failed(topic, error)
+                self._check()
             self._sequence += 1
-            self._queued_bytes += size
             sequence = self._sequence
         future.add_callback(partial(self._delivered, sequence, size))
         future.add_errback(partial(self._failed, topic))
@@ -103,7 +111,10 @@ class KafkaWriter:
             if self._failure is None:
                 self._failure = Unreachable(f"{self._address}: the writer is closed")
             self._changed.notify_all()
-        self._producer.close(timeout=0)
+        with suppress(KafkaError):  # it says that something was not delivered, which `close` allows
+            self._producer._sender.force_close()
+            self._producer._sender.join(CLOSE_SECONDS)
+            self._producer.close(timeout=0)
 
     def _meet(self, topic: str) -> None:
         identity = self._topic_identity(topic)
@@ -112,9 +123,19 @@ class KafkaWriter:
         with self._changed:
             self._identities[topic] = identity
 
+    def _has_room(self, size: int) -> bool:
+        return not self._queued_bytes or self._queued_bytes + size <= MAX_QUEUED
+
     def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        if self._failure is None:
+            return
+        if self._suspect is not None:  # without an answer: is it the broker that is gone, or the topic?
+            topic, self._suspect = self._suspect, None
+            with suppress(Unreachable):
+                if self._topic_identity(topic) != self._identities[topic]:
+                    what = f"{self._address}: topic {topic} was deleted while it was appended to"
+                    self._failure = Gap(what, cure="cutover heal")
+        raise self._failure
 
     def _delivered(self, sequence: int, size: int, sent: Any) -> None:
         place = (sent.topic, sent.partition)
@@ -133,10 +154,13 @@ class KafkaWriter:
             self._fail(Gap(what, cure="cutover heal"))
 
     def _failed(self, topic: str, error: BaseException) -> None:
+        with self._changed:
+            if self._failure is None:
+                self._suspect = topic
         self._fail(as_cutover(error, self._address, f"appending to topic {topic}"))
 
     def _fail(self, failure: CutoverError) -> None:
-        # Runs in the producer's own thread, before it looks for more to send: nothing later overtakes what failed.
+        # In the producer's own thread this comes before it looks for more to send: nothing later overtakes what failed.
         self._producer._sender.force_close()
         with self._changed:
             if self._failure is None:

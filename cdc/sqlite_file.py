@@ -21,11 +21,9 @@ FORMAT = "1"
 # L7: in WAL mode readers and the writer never wait for each other; FULL fsyncs the WAL at every commit, so what was
 # committed survives a loss of power. (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous)
 _PRAGMAS = (
-    f"PRAGMA busy_timeout = {BUSY_MS}",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -8192",
 )
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -69,6 +69,12 @@ def read(reader: LogReader, count: int) -> list[Record]:
     return records
 
 
+def read_from(reader: LogReader, topic: str, offset: int) -> None:
+    """Read the topic's first partition for ever."""
+    reader.assign({(topic, 0): offset})
+    poll_for_ever(reader)
+
+
 def poll_for_ever(reader: LogReader) -> None:
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
@@ -158,28 +164,22 @@ def test_l2_an_offset_that_the_log_never_had_is_a_gap(
 ) -> None:
     append(writer, topic, 0, b"a", b"b", b"c")
     with pytest.raises(Gap, match=topic):
-        reader.assign({(topic, 0): offset})
-        poll_for_ever(reader)
+        read_from(reader, topic, offset)
 
 
-def test_l2_an_offset_that_retention_took_is_a_gap(
-    log: Log, topic: str, writer: LogWriter, reader: LogReader
-) -> None:
+def test_l2_an_offset_that_retention_took_is_a_gap(log: Log, topic: str, writer: LogWriter, reader: LogReader) -> None:
     append(writer, topic, 0, *(b"%d" % number for number in range(10)))
     forget(log, topic, 0, 6)
     assert log.begin_offsets(topic) == [6, 0]
     assert log.end_offsets(topic) == [10, 0]
     assert log.offsets_at(topic, 0) == [6, 0]
     with pytest.raises(Gap, match=topic):
-        reader.assign({(topic, 0): 5})
-        poll_for_ever(reader)
+        read_from(reader, topic, 5)
     reader.assign({(topic, 0): 6})
     assert [record.offset for record in read(reader, 4)] == [6, 7, 8, 9]
 
 
-def test_l2_retention_overtaking_a_reader_is_a_gap(
-    log: Log, topic: str, writer: LogWriter, reader: LogReader
-) -> None:
+def test_l2_retention_overtaking_a_reader_is_a_gap(log: Log, topic: str, writer: LogWriter, reader: LogReader) -> None:
     append(writer, topic, 0, b"a")
     reader.assign({(topic, 0): 0})
     read(reader, 1)
@@ -191,8 +191,7 @@ def test_l2_retention_overtaking_a_reader_is_a_gap(
     append(writer, topic, 0, b"b", b"c")
     forget(log, topic, 0, 3)
     with pytest.raises(Gap, match=topic):
-        reader.assign({(topic, 0): 1})
-        poll_for_ever(reader)
+        read_from(reader, topic, 1)
 
 
 def test_ensure_topic_twice_is_the_same_topic(log: Log, topic: str) -> None:
