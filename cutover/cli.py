@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from cutover.commands import mend, proof, status, stream, switch
+from cutover.commands import demo, mend, plan, proof, status, stream, switch
 
 app = typer.Typer(
     name="cutover",
@@ -17,13 +18,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for group in (switch, stream, status, proof, mend):
+for group in (demo, plan, switch, stream, status, proof, mend):
     group.add_to(app)
 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(version("cutover"))
+        with suppress(PackageNotFoundError):  # run from a checkout that is not installed
+            typer.echo(version("cutover"))
         raise typer.Exit
 
 

@@ -9,9 +9,9 @@ import typer
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
 from cutover.service import chosen, open_service
-from cutover.show_reconcile import render_reconcile
 from reconcile.document import exit_code
 from reconcile.run import Step, reconcile
+from reconcile.terminal import show
 from sql.errors import NotProven
 
 Timeout = Annotated[
@@ -48,5 +48,5 @@ def add_to(app: typer.Typer) -> None:
         if call.json:
             call.document(document.model_dump(mode="json"))
         else:
-            call.out.print(render_reconcile(document))
+            show(document, call.out)
         return exit_code(document)
