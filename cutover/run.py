@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import IO
 
 from cutover.signals import SUPERVISED
 from sql.errors import Refused, UsageError
@@ -48,6 +49,7 @@ class Supervisor:
     children: Sequence[Child]
     environment: Mapping[str, str]
     program: Sequence[str] = (sys.executable, "-m", "cutover")
+    stderr: IO[bytes] | None = None  # where the children log; None: where this process does
     restarts: int = field(default=0, init=False)
 
     def run(self, stop: threading.Event) -> int:
@@ -74,6 +76,7 @@ class Supervisor:
             [*self.program, *child.arguments],
             env=environment,
             stdin=subprocess.PIPE,
+            stderr=self.stderr,
             start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, once
         )
         _LOG.debug("%s started as process %d", child.name, child.process.pid)

@@ -145,9 +145,7 @@ class Application:
         self.writers = [Writer(orders.dsn, workload, each, shares, orders.rate) for each in range(shares)]
         for writer in self.writers:
             writer.prepare()
-        keys = {
-            pool: [key for writer in self.writers for key in writer.pools[pool].all()] for pool in workload.pools
-        }
+        keys = {pool: [key for writer in self.writers for key in writer.pools[pool].all()] for pool in workload.pools}
         self.readers = [Reader(orders.dsn, workload, number, READ_RATE, keys) for number in range(READERS)]
         self.prober = Probe(self.writers[-1], PROBE_RATE)
         self.threads: list[threading.Thread] = []
@@ -182,8 +180,8 @@ class Application:
 
     def counts(self) -> Counts:
         failed: Counter[str] = Counter()
-        for each in (*self.writers, *self.readers):
-            failed.update(dict(each.failures))
+        for failures in [each.failures for each in self.writers] + [each.failures for each in self.readers]:
+            failed.update(dict(failures))
         return Counts(
             ready=True,
             transactions=sum(writer.ledger.transactions for writer in self.writers),

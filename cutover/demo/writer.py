@@ -102,22 +102,23 @@ class Writer:
         self.conn.close()
 
     def write(self, transaction: Transaction) -> dict[str, Any] | None:
-        """One transaction. Returns its parameters when it committed, None when it did not."""
+        """One transaction. Returns its parameters when it committed and wrote something, else None."""
         keys = self.pools[transaction.pool]
         if len(keys) < 2:
             return None
         values = self._values(*keys.two())
         begun = time.monotonic()
-        committed = self._transact(transaction, values)
+        written = self._transact(transaction, values)
         self.timeline.add(begun)
-        return values if committed else None
+        return values if written else None
 
     def _values(self, key: str, other: str) -> dict[str, Any]:
         self._count += 1
         new = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
         return {"key": key, "other": other, "new": new, "number": str(self._count), "writer": str(self.number)}
 
-    def _transact(self, transaction: Transaction, values: dict[str, Any]) -> bool:
+    def _transact(self, transaction: Transaction, values: dict[str, Any]) -> int:
+        """Rows written and acknowledged."""
         xid: str | None = None
         done = Done()
         try:
@@ -125,7 +126,7 @@ class Writer:
             done = perform(self.conn, self.workload, transaction, values)
             if not transaction.commits:
                 self.conn.execute("ROLLBACK")
-                return False
+                return 0
             row = self.conn.execute(_XID).fetchone()
             xid = row[0] if row else None
             self.conn.execute("COMMIT")
@@ -133,13 +134,13 @@ class Writer:
             if not (self.conn.closed and xid is not None and self._did_commit(xid)):
                 self.failures[error.sqlstate or type(error).__name__] += 1
                 self._recover()
-                return False
+                return 0
         self.ledger.acknowledge(done.touched, done.effects, done.writes)
         for each in done.effects:
             pool = self.workload.pool_of(each.kind)
             if each.kind == pool.kinds[0]:
                 (self.pools[pool.name].remove if each.gone else self.pools[pool.name].add)(each.id)
-        return True
+        return done.writes
 
     def _did_commit(self, xid: str) -> bool:
         """The answer to COMMIT was lost with the connection: ask a new one what became of the transaction."""
