@@ -10,10 +10,10 @@ from kafka.net.compat import KafkaNetClient
 
 Client = TypeVar("Client")
 
-# kafka-python tells its story on this logger; without a handler Python prints it on the terminal.
-logging.getLogger("kafka").addHandler(logging.NullHandler())
-# At DEBUG it writes every setting, the password too.
-logging.getLogger("kafka.admin").setLevel(logging.INFO)
+# kafka-python tells of every attempt on this logger, at ERROR; what matters of it is raised.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+# Who turns it on must not find the password there: this one writes all settings at DEBUG.
+logging.getLogger("kafka.admin.client").addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
 def connected(make: Callable[..., Client], **settings: Any) -> Client:

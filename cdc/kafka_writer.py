@@ -18,7 +18,7 @@ from cdc.kafka_errors import as_cutover, translated
 from sql.errors import CutoverError, Gap, Refused, Unreachable
 
 MAX_QUEUED = 32 << 20  # bytes that wait for an acknowledgement; more makes `append` wait
-DELIVERY_MS = 30_000  # a broker may be away this long (a restart) before the writer gives up
+DELIVERY_MS = 60_000  # a broker may be away this long (a restart, an election) before the writer gives up
 CLOSE_SECONDS = 5.0
 
 
