@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -25,6 +25,7 @@ SESSION = {
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     "work_mem": "64MB",
+    "random_page_cost": "1.1",  # chunks are short: rather look keys up than scan a table for each
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "60s",
     "default_transaction_read_only": "on",
@@ -32,7 +33,7 @@ SESSION = {
 MOST_DIFFERENCES = 5000  # of one chunk; a chunk with more is split, so that memory stays flat
 _FEWEST_KEYS = 500
 _MOST_KEYS = 500_000
-_AIM = 0.4  # seconds a chunk should take; leaves room below one second
+_AIM = 0.5  # seconds that a chunk should take; leaves room below one second
 _TOO_LONG_MS = 5_000
 # What only the data of a row can cause: bad values, constraints of domains, a sub-query with two rows, RAISE.
 FAILS = "a value of this row fails in the mapping"  # never the value itself
@@ -68,36 +69,30 @@ class Failed:
 
 @dataclass(slots=True)
 class Pace:
-    """How many keys the next chunk takes.
+    """How many keys the next chunk takes: as many as make a snapshot of acceptable length (R7), the more the better.
 
-    The time of a chunk is taken to be a + b * keys. Where a is large (nothing indexes the key, every chunk scans a
-    table), small chunks would multiply it: then chunks grow until the scan is a fifth of their time.
+    `fewest`: below that, most of a chunk's time would be what it costs whatever its size: the scan of a source that
+    PostgreSQL would rather hash than look up key by key. Smaller chunks would multiply that, on any machine.
     """
 
     keys: int
-    aim: float = _AIM
-    _seen: list[tuple[int, float]] = field(default_factory=list)
+    fewest: int = _FEWEST_KEYS
+
+    def expect(self, few: tuple[int, float], many: tuple[int, float]) -> None:
+        """Keys and cost of a small and of a large chunk, in the planner's unit: cost = fixed + each * keys."""
+        each = max((many[1] - few[1]) / (many[0] - few[0]), 0.02 * many[1] / many[0])
+        self.fewest = max(_FEWEST_KEYS, int(many[1] / each) - many[0])
 
     def learn(self, keys: int, seconds: float) -> None:
-        if keys <= 0:
-            return
-        self._seen = [*self._seen[-7:], (keys, seconds)]
-        fixed, each = self._fit()
-        wanted = max((self.aim - fixed) / each, 4 * fixed / each) if each > 0 else self.keys * 2
-        self.keys = int(max(_FEWEST_KEYS, min(_MOST_KEYS, wanted, self.keys * 4)))
+        """A chunk of so many keys took so long."""
+        if keys > 0:
+            factor = min(4.0, max(0.5, (_AIM / max(seconds, 0.001)) ** 0.7))
+            self.keys = int(max(self.fewest, min(_MOST_KEYS, keys * factor)))
 
-    def halve(self) -> None:
+    def split(self) -> None:
+        """A chunk was too much."""
+        self.fewest = max(1, self.fewest // 4)
         self.keys = max(1, self.keys // 4)
-
-    def _fit(self) -> tuple[float, float]:
-        keys, seconds = zip(*self._seen, strict=True)
-        mean_keys, mean_seconds = sum(keys) / len(keys), sum(seconds) / len(seconds)
-        spread = sum((k - mean_keys) ** 2 for k in keys)
-        if spread < (0.2 * mean_keys) ** 2:
-            return 0.0, mean_seconds / mean_keys
-        each = sum((k - mean_keys) * (s - mean_seconds) for k, s in self._seen) / spread
-        each = max(each, 0.02 * mean_seconds / mean_keys)
-        return max(0.0, mean_seconds - each * mean_keys), each
 
 
 class Comparison:
@@ -139,6 +134,7 @@ class Comparison:
         """Every key of either side, in order of the key: open-ended before the first and after the last bound."""
         legacy, consolidated = self.estimate()
         sides: tuple[Side, Side] = ("consolidated", "legacy") if consolidated >= legacy else ("legacy", "consolidated")
+        self._calibrate(pace, sides)
         low: Key | None = None
         while True:
             high = self._next_bound(sides, low, pace.keys)
@@ -146,6 +142,17 @@ class Comparison:
             if high is None:
                 return
             low = high
+
+    def _calibrate(self, pace: Pace, sides: Sequence[Side]) -> None:
+        """Ask the planner what a small chunk costs, and what a large one."""
+        costs = []
+        for keys in (1_000, 16_000):
+            bound = self._next_bound(sides, None, keys)
+            if bound is None:
+                return
+            sql = f"EXPLAIN (FORMAT JSON) {self.pairs.chunk(low=False, high=True)}"
+            costs.append((keys, float(self._one(sql, {**_bounds(None, bound), "cap": 1})[0][0]["Plan"]["Total Cost"])))
+        pace.expect(*costs)
 
     def _next_bound(self, sides: Sequence[Side], low: Key | None, keys: int) -> Key | None:
         """The end of the next chunk: so many keys on, on the larger side, or where that has no more, on the other."""
@@ -174,7 +181,7 @@ class Comparison:
                 if middle is None:
                     yield self._failed(low, high, error)
                 else:
-                    pace.halve()
+                    pace.split()
                     waiting += [(middle, high), (low, middle)]
                 continue
             if chunk is None:
