@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sql.errors import PlanError
 from sql.functions import AGGREGATES, CLOCK, SESSION, VOLATILE
-from sql.lineage import ROWS, Lineage
+from sql.lineage import ROWS, Lineage, Reads
 from sql.model import Finding, Severity
 from sql.names import Name, quote
 from sql.query import Call, Column, Leaf, Parsed, Select, Shape, line_of
@@ -88,8 +88,7 @@ def analyse(
     unique, many = reading.unique()
     clock = any(_is_clock(call) for call in parsed.calls)
     findings = [*untraced, *many, *reading.functions(clock_declared)]
-    assert root.query is not None
-    rows = frozenset(name for name, _ in Lineage(tables).rows(root.query))
+    rows = frozenset(name for name, _ in reading.rows())
     return MappingAnalysis(parsed.text, outputs, sources, unique, clock, rows, tuple(parsed.calls), tuple(findings))
 
 
@@ -111,6 +110,15 @@ class _Reading:
     @property
     def key_nodes(self) -> tuple[Column, ...]:
         return tuple(self.parsed.root.columns[name] for name in self.key)
+
+    def rows(self) -> Reads:
+        """What decides which keys there are: which rows the mapping yields, and the values of their keys."""
+        lineage, root = Lineage(self.tables), self.parsed.root
+        assert root.query is not None
+        found = lineage.rows(root.query)
+        for node in self.key_nodes:
+            found |= lineage.output(root.query, root.nodes.index(node))
+        return found
 
     def finding(
         self, code: str, message: str, location: int, cure: str | None, severity: Severity = "block"
@@ -162,7 +170,7 @@ class _Reading:
         """The columns of each source that any output or the rows of the mapping depend on."""
         lineage, root = Lineage(self.tables), self.parsed.root
         assert root.query is not None
-        reads = lineage.rows(root.query)
+        reads = self.rows()
         for index, node in enumerate(root.nodes):
             if not self._own(node, index):
                 reads |= lineage.output(root.query, index)
@@ -191,7 +199,7 @@ class _Reading:
         """Every column of the mapping with its lineage, key columns first."""
         lineage, root = Lineage(self.tables), self.parsed.root
         assert root.query is not None
-        rows = lineage.rows(root.query)
+        rows = self.rows()
         found = []
         for index, node in enumerate(root.nodes):
             reads = lineage.output(root.query, index) | rows

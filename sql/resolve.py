@@ -507,7 +507,7 @@ class _Builder:
             keeps = (
                 _KEEPING.get(type_name(node)) if not node.typeName.typmods and not node.typeName.arrayBounds else None
             )
-            return inner if inner is not None and inner.family in (keeps, "any") else None
+            return inner if keeps and inner is not None and inner.family in (keeps, "any") else None
         if isinstance(node, ast.CoalesceExpr):
             each = [self.single(part, scope) for part in node.args]
             found = each[0]
