@@ -61,7 +61,7 @@ class Capture:
                 logger.info("the plan was prepared anew or a move was healed; the stream starts again")
             except Gap as gap:
                 with suppress(CutoverError), connect(self.dsn, "capture gap") as conn:
-                    slot.mark_gap(conn, self.plan, str(gap))
+                    slot.mark_gap(conn, self.plan, gap.args[0])
                 raise
             except (Unreachable, psycopg.OperationalError) as error:
                 if time.monotonic() - started > 10:

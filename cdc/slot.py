@@ -102,7 +102,7 @@ def check_slot(conn: Connection, plan: Plan) -> SlotStatus:
         exists=True,
         active=found["active"],
         active_pid=found["active_pid"],
-        confirmed_lsn=lsn_number(found["confirmed_flush_lsn"]),
+        confirmed_lsn=_confirmed(found),
         lag_bytes=found["lag_bytes"],
         wal_status=found["wal_status"],
         safe_wal_size=found["safe_wal_size"],
@@ -134,12 +134,18 @@ def _gap(conn: Connection, found: dict[str, Any], system: str, confirmed: str) -
         return f"the slot {slot} was invalidated by the server: {reason}"
     if found["plugin"] != "pgoutput" or found["database"] != found["here"]:
         return f"the slot {slot} is another one: {found['plugin']} on database {found['database']}"
-    if lsn_number(found["confirmed_flush_lsn"]) > lsn_number(confirmed):
+    if (_confirmed(found) or 0) > lsn_number(confirmed):
         return (
             f"the slot {slot} was re-created or advanced by somebody else: it stands at"
             f" {found['confirmed_flush_lsn']}, the log reaches {confirmed}"
         )
     return None
+
+
+def _confirmed(found: dict[str, Any]) -> int | None:
+    """None while the slot is being made: it waits for the transactions that write."""
+    text = found["confirmed_flush_lsn"]
+    return None if text is None else lsn_number(text)
 
 
 def _read(conn: Connection, slot: str) -> dict[str, Any] | None:

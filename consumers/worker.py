@@ -87,7 +87,7 @@ class Worker:
                     self.plan = self.reload()
             except Gap as gap:
                 with suppress(CutoverError), connect(self.dsn, "consume gap") as conn:
-                    slot.mark_gap(conn, self.plan, str(gap))
+                    slot.mark_gap(conn, self.plan, gap.args[0])
                 raise
             except (Unreachable, psycopg.Error) as error:
                 if isinstance(error, psycopg.errors.InsufficientPrivilege):
