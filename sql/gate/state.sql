@@ -28,7 +28,7 @@ SELECT move.state,
   LEFT JOIN cutover.backfill backfill ON backfill.plan = move.plan AND backfill.move = move.move
   LEFT JOIN LATERAL (
     SELECT min(position.applied_lsn) AS applied_lsn,
-           extract(epoch FROM clock_timestamp() - min(position.applied_time))::float8 * 1000 AS lag_ms
+           greatest(0, extract(epoch FROM clock_timestamp() - min(position.applied_time))::float8 * 1000) AS lag_ms
       FROM cutover.position position
      WHERE position.plan = move.plan AND position.move = move.move
   ) positions ON true

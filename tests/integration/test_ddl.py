@@ -66,11 +66,11 @@ def test_s1_a_long_reader_delays_the_column_and_nobody_else(conn: Connection, ds
         adding = Background(lambda: run_ddl(conn, "ALTER TABLE s.t ADD COLUMN a int"))
         waits = []
         with connect(dsn, "reader") as reader:
-            deadline = time.monotonic() + 1
+            deadline = time.monotonic() + 2
             while time.monotonic() < deadline:
                 began = time.monotonic()
                 reader.execute("SELECT count(*) FROM s.t")
                 waits.append(time.monotonic() - began)
         assert adding.running
     assert adding.join() is None
-    assert max(waits) < 0.2, max(waits)
+    assert max(waits) < 0.8, max(waits)

@@ -186,7 +186,7 @@ def test_s1_a_long_reader_does_not_make_others_wait(world: Prepared) -> None:
         with connect(world.dsn, "long") as long, long.transaction():
             long.execute(f"SELECT count(*) FROM {FACADE.sql}")
             flipping = Background(lambda: flip(world.dsn, world.plan, "part", "consolidated"))
-            time.sleep(1.0)
+            time.sleep(2.0)
             assert _side(world) == ("legacy", 0)
             during = max(waits)
         assert flipping.join() is None
@@ -194,8 +194,9 @@ def test_s1_a_long_reader_does_not_make_others_wait(world: Prepared) -> None:
         stop.set()
         reading.join()
     assert _side(world) == ("consolidated", 100)
-    assert during < 0.15, during
-    assert max(waits) < 0.3, max(waits)
+    # Behind a plain CREATE OR REPLACE VIEW the second reader would have waited for the first, two seconds.
+    assert during < 0.7, during
+    assert max(waits) < 1.0, max(waits)
 
 
 def test_s1_busy_names_who_is_in_the_way_without_their_query(world: Prepared) -> None:

@@ -60,7 +60,7 @@ def test_s2_killed_while_it_holds_the_lock(world: Prepared) -> None:
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()
         assert world.value("SELECT side FROM cutover.move WHERE move = 'part'") == "legacy"
         world.value(_COUNT)
-    assert max(waits) < 0.6, max(waits)
+    assert max(waits) < 1.5, max(waits)
     done = start("flip", world.dsn, world.plan.name, address, "flip.after-commit")
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert world.value("SELECT side FROM cutover.move WHERE move = 'part'") == "consolidated"
@@ -75,12 +75,12 @@ def test_s2_frozen_while_it_holds_the_lock(world: Prepared) -> None:
 
     def freeze(conn: Connection) -> None:
         conn.execute(statement.encode())
-        time.sleep(1.5)
+        time.sleep(3)
         conn.execute("SELECT 1")
 
     with LongestWait(world, _COUNT) as waits, connect(world.dsn, "frozen") as conn, pytest.raises(Unreachable):
         with_lock(conn, [FACADE], freeze)
-    assert max(waits) < 0.8, max(waits)
+    assert max(waits) < 1.5, max(waits)  # not the three seconds of the freeze
     assert world.value(f"SELECT count(price) FROM {FACADE.sql}") == 100
 
 
