@@ -79,7 +79,7 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
     yield from _slot(conn, status)
     yield from _log(conn, folder.name, log)
     for move in status.moves:
-        yield from _move(move, captured=status.slot.active)
+        yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None)
 
 
 def _server(conn: Connection) -> Iterator[Problem]:
@@ -196,7 +196,7 @@ def _topic(log: Log, move: str, topic: str, prepared: str | None, offsets: list[
             )
 
 
-def _move(move: MoveStatus, *, captured: bool) -> Iterator[Problem]:
+def _move(move: MoveStatus, *, captured: bool, gap: bool) -> Iterator[Problem]:
     if move.halted:
         yield Problem("broken", f"{move.move} is halted", move.halted, f"cutover heal {move.move}", move.move)
     if move.dead_letters:
@@ -208,7 +208,7 @@ def _move(move: MoveStatus, *, captured: bool) -> Iterator[Problem]:
             move.move,
         )
     orphans = [each.partition for each in move.partitions if each.worker is None]
-    if orphans:
+    if orphans and not (gap or move.halted):  # consumers give those back by themselves
         numbers = ", ".join(map(str, orphans))
         yield Problem(
             "broken",
