@@ -27,6 +27,10 @@ POINTS = (
     "flip.before-commit",
     "flip.after-commit",
     "prepare.after-step",
+    "heal.after-mark",
+    "heal.after-slot",
+    "heal.after-positions",
+    "heal.after-clear",
 )
 
 
