@@ -49,6 +49,8 @@ class KafkaWriter:
                 **settings,
                 acks="all",
                 enable_idempotence=True,
+                # Measured (frames of 300 KB, lz4 to 54 %): 2.4 s of CPU for a GB here against 5.6 with lz4, 5.7 against
+                # 3.2 where it is read. Capture is one process, readers are many; the broker may compress as well.
                 compression_type=None,
                 linger_ms=0,
                 batch_size=MAX_FRAME,

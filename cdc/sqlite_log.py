@@ -15,6 +15,8 @@ from cdc.sqlite_reader import SqliteReader
 from cdc.sqlite_writer import SqliteWriter
 from sql.errors import Gap, Refused
 
+PORTION = 50  # records deleted in one transaction
+
 
 class SqliteLog:
     """A log at `sqlite:///relative/path` or `sqlite:////absolute/path`. Safe to use from several threads.
@@ -66,11 +68,14 @@ class SqliteLog:
         return None if found is None else str(found[0])
 
     def delete_topic(self, topic: str) -> None:
+        """Remove the topic, then its records portion by portion, so that other writers get their turn."""
         with self._file.transaction(f"deleting topic {topic}") as connection:
-            for partition, begin, end in _partitions(connection, topic):
-                _delete(connection, partition, begin, end)
-            connection.execute("DELETE FROM partition WHERE topic = (SELECT id FROM topic WHERE name = ?)", (topic,))
+            connection.execute(
+                "UPDATE partition SET begin_offset = end_offset WHERE topic = (SELECT id FROM topic WHERE name = ?)",
+                (topic,),
+            )
             connection.execute("DELETE FROM topic WHERE name = ?", (topic,))
+        self._sweep()
 
     def prune(self, topic: str, partition: int, before_offset: int) -> None:
         """Forget the records below an offset; `begin_offsets` says so from then on."""
@@ -80,8 +85,8 @@ class SqliteLog:
                 raise Gap(f"{self.address}: topic {topic} has no partition {partition}", cure="cutover heal")
             identifier, begin, end = found[partition]
             before = max(begin, min(before_offset, end))
-            _delete(connection, identifier, begin, before)
             connection.execute("UPDATE partition SET begin_offset = ? WHERE id = ?", (before, identifier))
+        self._sweep()
 
     def begin_offsets(self, topic: str) -> list[int]:
         return [begin for _, begin, _ in self._places(topic)]
@@ -101,6 +106,20 @@ class SqliteLog:
 
     def close(self) -> None:
         self._file.close()
+
+    def _sweep(self) -> None:
+        """Delete the records below every partition's first offset, also what an interrupted sweep left behind."""
+        swept = self._file.connection().execute("SELECT id, begin_offset FROM partition").fetchall()
+        for partition, begin in swept:
+            base, portion = partition << OFFSET_BITS, 1
+            while portion:
+                with self._file.transaction("deleting records") as connection:
+                    portion = connection.execute(
+                        "DELETE FROM record WHERE id IN (SELECT id FROM record WHERE id >= ? AND id < ? LIMIT ?)",
+                        (base, base | begin, PORTION),
+                    ).rowcount
+        with self._file.transaction("deleting partitions") as connection:
+            connection.execute("DELETE FROM partition WHERE topic NOT IN (SELECT id FROM topic)")
 
     def _places(self, topic: str) -> list[tuple[int, int, int]]:
         connection = self._file.connection()
@@ -131,8 +150,3 @@ def _partitions(connection: sqlite3.Connection, topic: str) -> list[tuple[int, i
         " WHERE t.name = ? ORDER BY p.number",
         (topic,),
     ).fetchall()
-
-
-def _delete(connection: sqlite3.Connection, partition: int, begin: int, end: int) -> None:
-    base = partition << OFFSET_BITS
-    connection.execute("DELETE FROM record WHERE id >= ? AND id < ?", (base | begin, base | end))

@@ -18,7 +18,7 @@ from cdc.log import Log, LogReader, LogWriter, Record, open_log
 from cdc.sqlite_log import SqliteLog
 from sql.errors import Gap, Refused
 
-SECONDS = 20  # for what takes milliseconds on an idle machine
+SECONDS = 60  # for what takes milliseconds on an idle machine
 spawn = multiprocessing.get_context("spawn")
 
 
