@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import signal
+from typing import Annotated, Literal
 
 import typer
 
 from cutover.command import Invocation, command, option
-from cutover.demo import Options, demo, render_report
-from cutover.demo.plant import Fault
+from sql.errors import NotProven
 
-Rows = Annotated[int, option("--rows", "Stock rows to begin with.", min=100, show_default=True)]
+Rows = Annotated[int, option("--rows", "Rows of the legacy database's first table.", min=100, show_default=True)]
 Writers = Annotated[int, option("--writers", "Live writers at once.", min=1, max=64, show_default=True)]
-Seconds = Annotated[float, option("--seconds", "Seconds of streaming under load.", min=1, show_default=True)]
+Seconds = Annotated[float, option("--seconds", "Streaming under load before it reconciles.", min=0, show_default=True)]
 Chaos = Annotated[bool, option("--chaos", "Kill one of two consumers with -9 every two seconds.")]
-Plant = Annotated[Fault | None, option("--plant", "Plant a fault that the proof must find.")]
+Plant = Annotated[
+    Literal["drift", "loss"] | None, option("--plant", "Plant a fault that must be found; the demo then fails.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,8 +32,15 @@ def add_to(app: typer.Typer) -> None:
         fault: Plant = None,
     ) -> int:
         """The whole story on a throwaway PostgreSQL with live writers: 0 only if it proved that nothing was lost."""
+        from cutover.demo.show import render_report  # here: no other command should wait for these imports
+        from cutover.demo.story import Options, demo
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started is cleared away either way
         options = Options(rows=rows, writers=writers, seconds=seconds, chaos=chaos, fault=fault)
-        report = demo(call.settings, options, call.err if call.live else None)
+        try:
+            report = demo(call.settings, options, call.err if call.live else None)
+        except KeyboardInterrupt:
+            raise NotProven("interrupted: nothing is proven") from None
         if call.json:
             call.document(report.model_dump(mode="json"))
         else:

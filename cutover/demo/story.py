@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import orjson
+from rich.console import Console
 
 from consumers.backfill import backfill
 from cutover.demo import report as figures
@@ -18,13 +20,14 @@ from cutover.demo.plant import Fault, plant
 from cutover.demo.report import Claim, DemoReport, Flipped, Planted, Writes
 from cutover.demo.service import CONSUMERS, Processes
 from cutover.demo.show import Screen
-from cutover.demo.stage import Stage
+from cutover.demo.stage import Stage, stage
 from cutover.demo.traffic import Orders, Outcome, Traffic
 from cutover.flip import FlipReport, flip
 from cutover.gate import GateClosed, Side
 from cutover.plan import load_plan
 from cutover.prepare import prepare
 from cutover.service import open_service
+from cutover.settings import Settings
 from reconcile.document import ReconcileDocument
 from reconcile.run import reconcile
 from sql.compile import compile_plan
@@ -51,6 +54,20 @@ class Options:
     seconds: float = 8.0
     chaos: bool = False
     fault: Fault | None = None
+
+
+def demo(settings: Settings, options: Options, console: Console | None = None) -> DemoReport:
+    """Tell the story and return what it proved; `console` shows it live.
+
+    Without a DSN in the settings it runs on a throwaway PostgreSQL, without a log on a SQLite file; else in a database
+    and topics of its own there, which it drops. Raises what the service raises; claims that do not hold are in the
+    report, with the exit code.
+    """
+    with Screen(console) as screen, ExitStack() as stack:
+        with screen.step("set the stage") as note:
+            ready = stack.enter_context(stage(settings))
+            note(f"{ready.server}, log {ready.log.address}")
+        return Story(ready, options, screen).run()
 
 
 @dataclass(slots=True)
@@ -95,7 +112,7 @@ class Story:
         traffic = self.traffic = self._start_traffic()
         plan = self._prepare()
         with self.screen.step(f"start capture, refresh and {CONSUMERS} consumers"):
-            self.processes = Processes(self.stage.settings, self.stage.stderr, chaos=self.options.chaos)
+            self.processes = Processes(self.stage.settings, plan.name, self.stage.stderr, chaos=self.options.chaos)
             traffic.read()
         self._backfill(plan)
         self._stream(traffic)
