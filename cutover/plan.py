@@ -291,7 +291,7 @@ def _unescaped(basic: str | None) -> str | None:
 
 def _explained(error: ValidationError, file: str, lines: _Lines) -> PlanError:
     """The first thing pydantic objects to, as a person would say it."""
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda it: it["type"] != "extra_forbidden")  # a misspelt key is also a missing one
     path = tuple(str(part) for part in first["loc"])
     model = _model_at(path[:-1])
     word = path[-1] if path else ""

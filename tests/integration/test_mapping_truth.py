@@ -31,16 +31,16 @@ CREATE TABLE w.b (id int, k int, x int, UNIQUE (k));
 CREATE TABLE w.c (id int, k int, x int);
 """
 Rows = Mapping[Name, list[tuple[int | None, ...]]]
-_VALUE = st.one_of(st.none(), st.integers(0, 2))
+_VALUE = st.sampled_from([0, 1, 2, 0, 1, 2, None])
 
 
 @st.composite
 def _rows(draw: st.DrawFn) -> Rows:
     row = st.tuples(_VALUE, _VALUE, _VALUE)
     return {
-        A: draw(st.lists(row, max_size=4, unique_by=lambda it: it[0] if it[0] is not None else object())),
-        B: draw(st.lists(row, max_size=4, unique_by=lambda it: it[1] if it[1] is not None else object())),
-        C: draw(st.lists(row, max_size=4)),
+        A: draw(st.lists(row, min_size=1, max_size=4, unique_by=lambda it: it[0] if it[0] is not None else object())),
+        B: draw(st.lists(row, min_size=1, max_size=4, unique_by=lambda it: it[1] if it[1] is not None else object())),
+        C: draw(st.lists(row, min_size=1, max_size=4)),
     }
 
 
@@ -54,6 +54,16 @@ class _Writer:
         self.count += 1
         return f"t{self.count}"
 
+    def often(self) -> bool:
+        return self.draw(st.integers(0, 9)) > 1
+
+    def three(self, aliases: list[str]) -> tuple[str, str, str]:
+        first = f"{aliases[0]}.id" if self.often() else self.column(aliases)
+        return first, self.column(aliases), self.column(aliases)
+
+    def flip(self) -> bool:
+        return self.draw(st.booleans())
+
     def pick(self, *choices: str) -> str:
         return self.draw(st.sampled_from(choices))
 
@@ -65,6 +75,8 @@ class _Writer:
             "equal", "equal", "equal", "equal", "constant", "null-safe", "row", "or", "exists", "in", "not"
         )
         one = self.column(mine)
+        if kind == "equal" and outer and self.often():  # correlated on the key, as in a mapping that makes sense
+            return f"{mine[0]}.{self.pick(*COLUMNS)} = {self.pick(*outer)}.id"
         if kind in ("equal", "null-safe"):
             sign = "=" if kind == "equal" else "IS NOT DISTINCT FROM"
             return f"{one} {sign} {self.column(mine + outer)}"
@@ -84,9 +96,9 @@ class _Writer:
 
     def item(self, depth: int, lateral: list[str]) -> tuple[str, list[str]]:
         alias = self.alias()
-        if depth <= 0 or self.draw(st.booleans()):
+        if depth <= 0 or self.flip():
             return f"w.{self.pick('a', 'b', 'c')} {alias}", [alias]
-        if lateral and self.draw(st.booleans()):
+        if lateral and self.flip():
             return f"LATERAL ({self.select(depth - 1, lateral)}) {alias}", [alias]
         return f"({self.select(depth - 1, [])}) {alias}", [alias]
 
@@ -95,11 +107,9 @@ class _Writer:
         for _ in range(self.draw(st.integers(0, 2))):
             kind = self.pick("JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN")
             right, added = self.item(depth, aliases + outer if kind in ("JOIN", "LEFT JOIN") else [])
-            if kind == "FULL JOIN":  # PostgreSQL joins fully on equalities of both sides only
-                on = f"{self.column(aliases)} = {self.column(added)}"
-            else:
-                on = f"{self.column(added)} = {self.column(aliases)}"
-                if self.draw(st.booleans()):
+            on = f"{self.column(added)} = {f'{aliases[0]}.id' if self.often() else self.column(aliases)}"
+            if kind != "FULL JOIN":  # PostgreSQL joins fully on equalities of both sides only
+                if self.flip():
                     on += f" AND {self.conditions(aliases + added, outer, depth - 1)}"
             text, aliases = f"({text} {kind} {right} ON {on})", aliases + added
         return text, aliases
@@ -107,23 +117,24 @@ class _Writer:
     def select(self, depth: int, outer: list[str]) -> str:
         kind = self.pick("plain", "plain", "plain", "group", "distinct", "on", "limit", "window", "total", "set")
         if kind == "set" and depth > 0:
-            return f"{self.plain(depth - 1, outer)} {self.pick('UNION', 'UNION ALL', 'EXCEPT')} {self.plain(depth - 1, outer)}"
+            left, right = self.plain(depth - 1, outer), self.plain(depth - 1, outer)
+            return f"{left} {self.pick('UNION', 'UNION ALL', 'EXCEPT')} {right}"
         text, aliases = self.tree(depth, outer)
-        where = f" WHERE {self.conditions(aliases, outer, depth)}" if self.draw(st.booleans()) else ""
-        one, two, three = (self.column(aliases) for _ in range(3))
-        rest = f"FROM {text}{where}"
+        where = f" WHERE {self.conditions(aliases, outer, depth)}" if self.flip() else ""
+        one, two, three = self.three(aliases)
+        rest, columns = f"FROM {text}{where}", f"{one} AS id, {two} AS k, {three} AS x"
         if kind == "group":
             return f"SELECT {one} AS id, {two} AS k, sum({three})::int AS x {rest} GROUP BY {one}, {two}"
         if kind == "distinct":
-            return f"SELECT DISTINCT {one} AS id, {two} AS k, {three} AS x {rest}"
+            return f"SELECT DISTINCT {columns} {rest}"
         if kind == "on":
-            return f"SELECT DISTINCT ON ({one}) {one} AS id, {two} AS k, {three} AS x {rest} ORDER BY {one}, {two}, {three}"
+            return f"SELECT DISTINCT ON ({one}) {columns} {rest} ORDER BY {one}, {two}, {three}"
         if kind == "limit":
-            return f"SELECT {one} AS id, {two} AS k, {three} AS x {rest} ORDER BY 1, 2, 3 LIMIT {self.pick('1', '2')}"
+            return f"SELECT {columns} {rest} ORDER BY 1, 2, 3 LIMIT {self.pick('1', '2')}"
         if kind == "window":
             function = self.pick("row_number()", "count(*)")
             order = f"ORDER BY {two}, {three}" if function == "row_number()" else ""
-            inner = f"SELECT {one} AS id, {two} AS k, {function} OVER (PARTITION BY {one} {order})::int AS x {rest}"
+            inner = f"SELECT {one} AS id, {two} AS k, {function} OVER (PARTITION BY {one} {order}) AS x {rest}"
             alias = self.alias()
             return f"SELECT {alias}.id, {alias}.k, {alias}.x FROM ({inner}) {alias} WHERE {alias}.x = 1"
         if kind == "total":
@@ -132,7 +143,7 @@ class _Writer:
 
     def plain(self, depth: int, outer: list[str]) -> str:
         text, aliases = self.tree(depth, outer)
-        one, two, three = (self.column(aliases) for _ in range(3))
+        one, two, three = self.three(aliases)
         return self.outputs(one, two, three, f"FROM {text}", aliases, outer, depth)
 
     def outputs(
@@ -164,7 +175,7 @@ def _load(conn: Connection, rows: Rows) -> None:
     text = "DELETE FROM w.a; DELETE FROM w.b; DELETE FROM w.c;"
     for table, content in rows.items():
         if content:
-            values = ", ".join("(%s)" % ", ".join("NULL" if it is None else str(it) for it in row) for row in content)
+            values = ", ".join(str(row) for row in content).replace("None", "NULL")
             text += f" INSERT INTO {table} VALUES {values};"
     conn.execute(text.encode(), prepare=False)
 

@@ -19,7 +19,7 @@ TABLES = {
 S = (("id",),)
 X = (("stock_id",),)
 
-TRACED = {
+TRACED: dict[str, tuple[str, dict[Name, tuple[tuple[str, ...], ...]]]] = {
     "left join": ("SELECT s.id, f.price FROM w.stock s LEFT JOIN w.fact f ON f.stock_id = s.id", {STOCK: S, FACT: X}),
     "other way round": ("SELECT s.id FROM w.stock s JOIN w.fact f ON s.id = f.stock_id", {STOCK: S, FACT: X}),
     "comma and where": ("SELECT s.id FROM w.stock s, w.fact f WHERE f.stock_id = s.id", {STOCK: S, FACT: X}),
@@ -36,7 +36,8 @@ TRACED = {
         {STOCK: S, FACT: X},
     ),
     "chain through a left join": (
-        "SELECT s.id FROM w.stock s LEFT JOIN w.fact f ON f.stock_id = s.id LEFT JOIN w.hold h ON h.stock_id = f.stock_id",
+        "SELECT s.id FROM w.stock s LEFT JOIN w.fact f ON f.stock_id = s.id"
+        " LEFT JOIN w.hold h ON h.stock_id = f.stock_id",
         {STOCK: S, FACT: X, HOLD: X},
     ),
     "right join": ("SELECT s.id FROM w.fact f RIGHT JOIN w.stock s ON f.stock_id = s.id", {STOCK: S, FACT: X}),
@@ -113,7 +114,8 @@ TRACED = {
     ),
     "three full joins": (
         "SELECT id, a.price FROM (SELECT stock_id AS id, price FROM w.fact) a"
-        " FULL JOIN (SELECT id FROM w.stock) b USING (id) FULL JOIN (SELECT stock_id AS id, qty FROM w.hold) c USING (id)",
+        " FULL JOIN (SELECT id FROM w.stock) b USING (id)"
+        " FULL JOIN (SELECT stock_id AS id, qty FROM w.hold) c USING (id)",
         {STOCK: S, FACT: X, HOLD: X},
     ),
     "one table through two columns": (
@@ -127,7 +129,8 @@ TRACED = {
     ),
     "window over the key": (
         "SELECT s.id, q.qty FROM w.stock s LEFT JOIN (SELECT stock_id, qty,"
-        " row_number() OVER (PARTITION BY stock_id ORDER BY until) AS rn FROM w.hold) q ON q.stock_id = s.id AND q.rn = 1",
+        " row_number() OVER (PARTITION BY stock_id ORDER BY until) AS rn FROM w.hold) q"
+        " ON q.stock_id = s.id AND q.rn = 1",
         {STOCK: S, HOLD: X},
     ),
     "named window": (
@@ -186,7 +189,8 @@ UNTRACEABLE = {
         STOCK,
     ),
     "limit over all rows": (
-        "SELECT s.id FROM w.stock s LEFT JOIN (SELECT stock_id FROM w.hold ORDER BY until LIMIT 1) q ON q.stock_id = s.id",
+        "SELECT s.id FROM w.stock s LEFT JOIN (SELECT stock_id FROM w.hold ORDER BY until LIMIT 1) q"
+        " ON q.stock_id = s.id",
         HOLD,
     ),
     "window over all rows": (
