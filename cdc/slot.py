@@ -124,7 +124,7 @@ def mark_gap(conn: Connection, plan: Plan, reason: str) -> None:
             )
 
 
-def _gap(conn: Connection, found: dict[str, Any], system: str, confirmed: str | None) -> str | None:
+def _gap(conn: Connection, found: dict[str, Any], system: str, confirmed: str) -> str | None:
     slot = found["slot_name"]
     here = system_id(conn)
     if system != here:
@@ -145,10 +145,6 @@ def _gap(conn: Connection, found: dict[str, Any], system: str, confirmed: str | 
 def _confirmed(found: dict[str, Any]) -> int | None:
     """None while the slot is being made: it waits for the transactions that write."""
     text = found["confirmed_flush_lsn"]
-    return None if text is None else lsn_number(text)
-
-
-def _number(text: str | None) -> int | None:
     return None if text is None else lsn_number(text)
 
 

@@ -52,7 +52,8 @@ _GATE = """
 INSERT INTO cutover.backfill (plan, move, done, total, offsets, finished_at)
 VALUES (%(plan)s, %(move)s, 100, 100, '{0,0}', now())
     ON CONFLICT (plan, move) DO UPDATE SET offsets = '{0,0}', finished_at = now();
-UPDATE cutover.position SET applied_lsn = pg_current_wal_insert_lsn(), applied_time = now() + interval '1 minute'  -- watermarks go on
+UPDATE cutover.position  -- watermarks go on coming
+   SET applied_lsn = pg_current_wal_insert_lsn(), applied_time = now() + interval '1 minute'
  WHERE plan = %(plan)s AND move = %(move)s;
 INSERT INTO cutover.reconcile_run (plan, move, digest, verdict, snapshot_lsn, applied_lsn, document, started_at)
 VALUES (%(plan)s, %(move)s, %(digest)s, 'match', pg_current_wal_lsn(), pg_current_wal_lsn(), '{}', now())
