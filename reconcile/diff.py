@@ -35,6 +35,7 @@ _FEWEST_KEYS = 500
 _MOST_KEYS = 500_000
 _AIM = 0.5  # seconds that a chunk should take; leaves room below one second
 _TOO_LONG_MS = 5_000
+_MOST_LOCKED = 12  # times that a chunk may run into `lock_timeout`: a minute
 # What only the data of a row can cause: bad values, constraints of domains, a sub-query with two rows, RAISE.
 FAILS = "a value of this row fails in the mapping"  # never the value itself
 _DATA = ("21", "22", "23", "38", "39", "54", "P0")
@@ -166,11 +167,15 @@ class Comparison:
     ) -> Iterator[Chunk | Failed]:
         """One chunk; in parts where it has too many differences, takes too long, or holds a row that fails."""
         waiting: list[tuple[Key | None, Key | None]] = [(low, high)]
+        locked = 0
         while waiting:
             low, high = waiting.pop()
             try:
                 chunk = self.compare(low, high)
             except psycopg.errors.LockNotAvailable:
+                locked += 1
+                if locked == _MOST_LOCKED:
+                    raise
                 waiting.append((low, high))  # somebody takes ACCESS EXCLUSIVE for a moment: let it pass
                 continue
             except psycopg.Error as error:

@@ -85,7 +85,7 @@ class Quarantined(_Part):
 
 
 class Chunks(_Part):
-    """Chunks of keys. `longest_ms`: the longest transaction, which is how long a snapshot was held (R7)."""
+    """Chunks of keys. `longest_ms`: the longest chunk's transaction, which is how long its snapshot was held (R7)."""
 
     done: int = 0
     split: int = 0
@@ -94,7 +94,12 @@ class Chunks(_Part):
 
 
 class MoveReport(_Part):
-    """One move. `findings` are the reasons why the verdict is not match, in words."""
+    """One move. `findings` are the reasons why the verdict is not match, in words.
+
+    `first_lsn`, `snapshot_lsn`: the first and the last snapshot's LSN. `columns`: in how many keys that differ a column
+    does. `kinds`, `columns` and `differences` are of what stands: drift, unresolved, still in flight.
+    `longest_snapshot_ms`: of all snapshots, the invariants' included.
+    """
 
     move: str
     verdict: Verdict
@@ -119,6 +124,7 @@ class MoveReport(_Part):
     dead_letters: int = 0
     rounds: int = 0
     chunks: Chunks = Chunks()
+    longest_snapshot_ms: float = 0.0
     exact: bool = True
     started_at: datetime
     seconds: float

@@ -24,7 +24,8 @@ from sql.render import bind
 # flushed, and then never decoded (S4); inside `own` the commit flushes it, and capture still meets it first.
 _WATERMARK = "SELECT pg_logical_emit_message(false, 'cutover', 'watermark')"
 _PATIENCE = 10.0  # seconds without any progress until the stream is taken to stand still
-_PATIENCE_WITHOUT_CAPTURE = 2.0
+_PATIENCE_WITHOUT_CAPTURE = 5.0
+_LEAST_WAIT = 0.2  # seconds that later batches still wait once the time of all is used up
 _AT_ONCE = 1000  # keys observed in one snapshot
 
 
@@ -88,15 +89,19 @@ class Prover:
         self.on_round = on_round
         self.rounds = 0
         self.failed: list[Failed] = []
+        self._waited = 0.0
+        self._stood_at: str | None = None  # where the stream stood when it was given up
 
     def prove(self, candidates: Sequence[Observation], list_cells: int) -> list[Outcome]:
         """Judge every candidate, and read the cells of the first `list_cells` that stand.
 
-        1. Wait until the log is applied beyond every candidate's LSN: `timeout` seconds at most, and while it moves.
+        1. Wait until the log is applied beyond every candidate's LSN: while it moves, and `timeout` seconds at most in
+           all calls together.
         2. Observe the keys again, in a snapshot taken after that, and judge each by both observations.
         3. What changed in between starts over with the new observation.
         """
-        deadline = time.monotonic() + self.timeout
+        started = time.monotonic()
+        deadline = started + max(_LEAST_WAIT, self.timeout - self._waited)
         histories = {seen.key: [seen] for seen in candidates}
         outcomes: list[Outcome] = []
         for attempt in count(1):
@@ -109,6 +114,7 @@ class Prover:
                 left = list_cells - _listed(outcomes)
                 outcomes += self._round(keys[at : at + _AT_ONCE], histories, wait, final, left)
             if not histories:
+                self._waited += time.monotonic() - started
                 return outcomes
             time.sleep(min(0.25, 0.002 * attempt))
         raise AssertionError
@@ -198,6 +204,8 @@ class Prover:
                 return Wait(state, state.blocked)
             if state.applied is not None and state.applied >= lsn and state.refresh_applied:
                 return Wait(state)
+            if state.mark == self._stood_at:
+                return self._given_up(state, lsn, moving=False)
             if state.mark != mark:
                 mark, moves, moved = state.mark, moves + 1, now
             patience = _PATIENCE_WITHOUT_CAPTURE if state.capturing is False else _PATIENCE
@@ -207,6 +215,7 @@ class Prover:
             pause = min(pause * 1.5, 0.05)
 
     def _given_up(self, state: Progress, lsn: int, *, moving: bool) -> Wait:
+        self._stood_at = None if moving else state.mark
         where = f"applied up to {lsn_text(state.applied or 0)}, {lsn_text(lsn)} is needed"
         if moving:
             return Wait(state, f"the stream is still behind: {where}", moving=True)

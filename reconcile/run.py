@@ -137,6 +137,7 @@ class _Run:
                 done=tally.counts["chunks"], split=self.splits, failed=tally.counts["failed chunks"],
                 longest_ms=round(longest * 1000, 1),
             ),
+            longest_snapshot_ms=round(self.comparison.longest * 1000, 1),
             started_at=started_at,
             seconds=round(time.monotonic() - started, 3),
         )  # fmt: skip

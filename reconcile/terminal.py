@@ -54,7 +54,7 @@ def _covered(report: MoveReport) -> RenderableType:
         "[dim]rows[/]", f"{rows.legacy:,} legacy, {rows.consolidated:,} consolidated, {rows.compared:,} keys compared"
     )
     state = f"{chunks.done:,} done, {chunks.split:,} split, {chunks.failed:,} failed"
-    grid.add_row("[dim]chunks[/]", f"{state}; longest snapshot {chunks.longest_ms:.0f} ms")
+    grid.add_row("[dim]chunks[/]", f"{state}; longest {chunks.longest_ms:.0f} ms")
     grid.add_row("[dim]columns[/]", escape(", ".join(report.compared_columns)) or "none")
     grid.add_row("[dim]WAL[/]", f"compared up to {report.snapshot_lsn}, applied up to {report.applied_lsn}")
     how = "every key" if report.exact else "a part of the keys"

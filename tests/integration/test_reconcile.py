@@ -201,6 +201,44 @@ class TestR1LagIsNotDrift:
         assert (report.verdict, report.rows.unresolved) == ("unresolved", 1)
 
 
+def test_s4_the_marker_is_committed_and_flushed_so_that_capture_meets_it(it: Arena) -> None:
+    """S4: a marker in an open or unflushed transaction is never decoded."""
+    it.run("SELECT pg_create_logical_replication_slot('reader_' || current_database(), 'test_decoding')")
+    it.run("UPDATE new.t SET name = 'drift' WHERE id = 5")
+    assert it.reconcile().verdict == "drift"
+    changes = it.run("SELECT data FROM pg_logical_slot_get_changes('reader_' || current_database(), NULL, NULL)")
+    messages = [data for (data,) in changes if data.startswith("message: transactional: 0 prefix: cutover")]
+    assert messages
+    assert all(data.endswith("content:watermark") for data in messages)
+
+
+def test_a_stream_that_stands_still_is_waited_for_once_only(it: Arena) -> None:
+    """However many differences there are: the second batch knows what the first one has found out."""
+    it.run("INSERT INTO old.a SELECT n, 'more', 1 FROM generate_series(1001, 17000) n")
+    it.run("UPDATE cutover.position SET applied_lsn = '0/1'")
+    report = it.reconcile(timeout=1.0, listed=5)
+    assert report.rows.unresolved == 16000
+    assert report.rounds > 1
+    assert report.seconds < 30  # and not a second for each of the batches times its rounds
+
+
+def test_keys_that_sort_differently_on_both_sides_are_not_missed(dsn: str) -> None:
+    """A chunk's bounds mean the same on both sides, whatever their collations."""
+    ddl = """CREATE SCHEMA old; CREATE SCHEMA new; CREATE TABLE old.a (id text COLLATE "C" PRIMARY KEY, v int);
+             CREATE TABLE new.t (id text COLLATE "en_US" PRIMARY KEY, v int);
+             INSERT INTO old.a SELECT k, n
+               FROM unnest(ARRAY['a','B','c','D','e','F','-g','_h']) WITH ORDINALITY x (k, n)"""
+    with connect(dsn, "test") as conn:
+        found = conn.execute(
+            "SELECT collname FROM pg_collation WHERE collname ~ '^en_US' ORDER BY 1 LIMIT 1"
+        ).fetchone()
+    ddl = ddl.replace('"en_US"', f'"{found[0]}"' if found else '"POSIX"')
+    with arena(dsn, ddl, "SELECT id, v FROM old.a") as it:
+        it.run("INSERT INTO new.t SELECT * FROM old.a")
+        report = it.reconcile(chunk_rows=1)
+        assert (report.verdict, report.rows.match) == ("match", 8)
+
+
 def test_r2_one_partition_behind_proves_nothing(it: Arena) -> None:
     """R2: the applied LSN is the minimum over the partitions."""
     it.run("UPDATE old.a SET name = 'new' WHERE id = 5")
