@@ -108,9 +108,8 @@ class _Writer:
             kind = self.pick("JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN")
             right, added = self.item(depth, aliases + outer if kind in ("JOIN", "LEFT JOIN") else [])
             on = f"{self.column(added)} = {f'{aliases[0]}.id' if self.often() else self.column(aliases)}"
-            if kind != "FULL JOIN":  # PostgreSQL joins fully on equalities of both sides only
-                if self.flip():
-                    on += f" AND {self.conditions(aliases + added, outer, depth - 1)}"
+            if kind != "FULL JOIN" and self.flip():  # PostgreSQL joins fully on equalities of both sides only
+                on += f" AND {self.conditions(aliases + added, outer, depth - 1)}"
             text, aliases = f"({text} {kind} {right} ON {on})", aliases + added
         return text, aliases
 
