@@ -1,0 +1,31 @@
+"""The tour's plan in a database of its own: another schema than the shipped plan's, a key of two texts, quoted names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.acceptance.command import Cli
+
+TOUR = Path(__file__).parents[2] / "docs" / "tour"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Cli:
+    """The command without any setting."""
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def tour(tmp_path: Path, dsn: str, log_address: str, plan_name: str) -> Cli:
+    """The command on the tour's legacy database, with its plan under a name of its own."""
+    folder = tmp_path / "plan"
+    folder.mkdir()
+    for file in (TOUR / "plan").iterdir():
+        text = file.read_text().replace('name = "lager"', f'name = "{plan_name}"')
+        (folder / file.name).write_text(text)
+    with psycopg.connect(dsn) as conn:
+        conn.execute((TOUR / "legacy.sql").read_text().encode())
+    return Cli(tmp_path, {"CUTOVER_DSN": dsn, "CUTOVER_LOG": log_address, "CUTOVER_PLAN": str(folder)})

@@ -1,0 +1,125 @@
+"""What holds for every command: help, exit codes, one document on standard output, no secret anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.command import Cli
+
+COMMANDS = [
+    ("demo",),
+    ("plan",),
+    ("prepare",),
+    ("capture",),
+    ("consume",),
+    ("refresh",),
+    ("run",),
+    ("backfill",),
+    ("status",),
+    ("reconcile",),
+    ("flip",),
+    ("doctor",),
+    ("heal",),
+    ("dead-letters", "list"),
+    ("dead-letters", "show"),
+    ("dead-letters", "retry"),
+    ("dead-letters", "discard"),
+]
+NOWHERE = "postgresql://app:s3cret-word@127.0.0.1:1/shop"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(bare: Cli, command: tuple[str, ...]) -> None:
+    text = bare.run(*command, "--help").out
+    assert f"Example: cutover {' '.join(command)}" in text
+    assert "--dsn" in text
+    assert "CUTOVER_DSN" in text
+
+
+def test_the_first_page_names_every_command(bare: Cli) -> None:
+    text = bare.run("--help").out
+    assert {command[0] for command in COMMANDS} <= set(text.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("sttus",), "status"),
+        (("status", "--jsn"), "--json"),
+        (("flip", "stock"), "--to"),
+        (("flip", "stock", "--to", "both"), "consolidated"),
+        (("run", "--consumers", "0"), "consumers"),
+    ],
+)
+def test_wrong_usage_exits_2_and_names_the_right_word(bare: Cli, arguments: tuple[str, ...], word: str) -> None:
+    assert word in bare.run(*arguments, code=2).err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--dsn", "postgresql://app:s3cret-word@db/%zz"), ["--dsn", "CUTOVER_DSN"]),
+        (("--log", "kafak://broker"), ["kafak://broker", "kafka://host:port"]),
+        (("--plan", "soleflpper"), ["soleflpper", "did you mean soleflipper?"]),
+    ],
+)
+def test_wrong_settings_exit_2_and_name_thing_and_cure(bare: Cli, flags: tuple[str, ...], words: list[str]) -> None:
+    ran = bare.run("status", *flags, code=2)
+    assert all(word in ran.said for word in words)
+    assert ran.out == ""
+    assert "s3cret-word" not in ran.err
+
+
+def test_a_broken_plan_exits_2_with_file_line_and_cure(bare: Cli, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text('name = "x"\n\n[moves.a]\ntarget = "a.b"\nmaping = "a.sql"\n')
+    ran = bare.run("plan", "--plan", ".", code=2)
+    assert "plan.toml:5: unknown key maping" in ran.said
+    assert "did you mean mapping?" in ran.said
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "prepare", "capture", "consume", "run", "backfill", "reconcile"])
+def test_an_unreachable_database_exits_6_and_no_secret_is_printed(bare: Cli, command: str) -> None:
+    kafka = "kafka://127.0.0.1:1?sasl_username=u&sasl_password=t0p-secret&sasl_mechanism=PLAIN"
+    ran = bare.run(command, "--verbose", code=6, CUTOVER_DSN=NOWHERE, CUTOVER_LOG=kafka)
+    assert "127.0.0.1" in ran.said
+    assert ran.out == ""
+    assert "s3cret-word" not in ran.err
+    assert "t0p-secret" not in ran.err
+
+
+def test_doctor_says_what_is_unreachable(bare: Cli) -> None:
+    ran = bare.run("doctor", "--json", code=6, CUTOVER_DSN=NOWHERE)
+    (problem,) = ran.document["problems"]
+    assert problem["severity"] == "unreachable"
+    assert "PostgreSQL" in problem["what"]
+    assert "s3cret-word" not in ran.out + ran.err
+
+
+def test_flags_win_over_variables(bare: Cli) -> None:
+    ran = bare.run("status", "--dsn", "host=127.0.0.1 port=2", code=6, CUTOVER_DSN=NOWHERE)
+    assert "port 2" in ran.said
+
+
+def test_libpq_variables_are_honoured(bare: Cli) -> None:
+    ran = bare.run("status", code=6, PGHOST="127.0.0.1", PGPORT="3", PGPASSWORD="s3cret-word")
+    assert "port 3" in ran.said
+    assert "s3cret-word" not in ran.err
+
+
+def test_every_message_is_one_json_object_a_line(bare: Cli) -> None:
+    ran = bare.run("status", "--verbose", code=6, CUTOVER_DSN=NOWHERE)
+    assert [line["level"] for line in ran.messages] == ["debug", "error"]
+    assert "Traceback" in ran.messages[1]["trace"]
+    assert "Traceback" not in bare.run("status", code=6, CUTOVER_DSN=NOWHERE).err
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
+def test_before_prepare_everything_says_so(tour: Cli) -> None:
+    """Whatever needs a prepared plan is refused with the command that helps, and changes nothing."""
+    for command in (["status"], ["capture"], ["consume"], ["run"], ["backfill"], ["heal"], ["dead-letters", "list"]):
+        ran = tour.run(*command, code=5)
+        assert "cutover prepare" in ran.said, command
+    assert "cutover prepare" in json.dumps(tour.run("doctor", "--json", code=5).document)
