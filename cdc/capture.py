@@ -47,6 +47,7 @@ class Capture:
         self.changes = 0  # captured since start
         self.frames = 0
         self.bytes = 0
+        self.acknowledged = 0  # LSN: every commit before it is safe in the log
 
     def run(self, stop: threading.Event) -> None:
         """Capture until stopped. Raises Gap, Refused or Halted when going on would lose changes."""
@@ -125,7 +126,8 @@ class Session:
 
     def _moves(self) -> list[tuple[str, str | None, str | None]]:
         rows = self.control.execute(
-            "SELECT move, halted, topic_identity FROM cutover.move WHERE plan = %s AND state <> 'completed' ORDER BY move",
+            "SELECT move, halted, topic_identity FROM cutover.move"
+            " WHERE plan = %s AND state <> 'completed' ORDER BY move",
             (self.plan.name,),
         ).fetchall()
         known = {move.name for move in self.plan.moves}
@@ -207,7 +209,7 @@ class Session:
                                 self.processed = max(self.processed, _at)
                     first = False
                 elif tag == 82:  # R
-                    self._relation(message[XLOG_HEADER:])
+                    self._relation(message[XLOG_HEADER:], lsn)
                 elif tag == 84 and not own_transaction:  # T
                     self._truncate(message[XLOG_HEADER:], xid, lsn, commit_time)
                 since += 1
@@ -249,12 +251,12 @@ class Session:
                 buffer.changes.append(message)
                 buffer.size += len(message)
 
-    def _relation(self, message: bytes) -> None:
+    def _relation(self, message: bytes, lsn: int) -> None:
         relation = pgoutput.relation(message)
         try:
             route = self.router.route(relation)
         except Halted as halted:
-            self._halt(relation.oid, str(halted))
+            self._halt(relation.oid, str(halted), lsn)
             route = None
         self.routes[relation.oid.to_bytes(4, "big")] = route
 
@@ -272,13 +274,14 @@ class Session:
     def _halt(self, oid: int, why: str, lsn: int = 0) -> None:
         """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
         for move in self.router.moves_of(oid):
-            logger.error("%s halts: %s", move.name, why)
+            logger.error("%s: %s", move.name, why)
             self._halt_move(move.name, why, lsn)
         self.watched = self._watch_row()
 
     def _halt_move(self, move: str, why: str, lsn: int) -> None:
+        parameters = {"why": why, "lsn": lsn_text(lsn or self.processed), "plan": self.plan.name, "move": move}
         with own(self.control):
-            self.control.execute(load("capture/halt"), (why, lsn_text(lsn or self.processed), self.plan.name, move))
+            self.control.execute(load("capture/halt"), parameters)
 
     # What happens between messages.
 
@@ -359,6 +362,7 @@ class Session:
             _, committed, size = self.flights.popleft()
             self.in_flight -= size
             self.confirmed = max(self.confirmed, committed)
+        self.capture.acknowledged = self.confirmed
         if self.confirmed > self.told and now - self.last_confirm >= self._confirm_interval():
             self._confirm()
             self.last_confirm = self.last_feedback = now

@@ -192,7 +192,9 @@ class Session:
         why = f"partition {record.partition}, offset {record.offset}: {error}"
         logger.error("%s halts: %s", move.name, why)
         with own(self.conn):
-            self.conn.execute(load("capture/halt"), (why, "0/0", self.plan.name, move.name))
+            self.conn.execute(
+                load("capture/halt"), {"why": why, "lsn": "0/0", "plan": self.plan.name, "move": move.name}
+            )
         self.last_rebalance = 0.0
         for at in [at for at in self.partitions if at[0] == record.topic]:
             self._drop(at)

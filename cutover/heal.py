@@ -258,7 +258,8 @@ def _clear(conn: Connection, plan: Plan, moves: Sequence[str], healing: Healing)
         if healing.gap:
             conn.execute("UPDATE cutover.plan SET gap = NULL, gap_since = NULL WHERE plan = %s", (plan.name,))
         conn.execute(
-            "UPDATE cutover.move SET halted = NULL, halted_lsn = NULL WHERE plan = %s AND move = ANY(%s)",
+            "UPDATE cutover.move SET healed_lsn = greatest(healed_lsn, halted_lsn), halted = NULL, halted_lsn = NULL"
+            " WHERE plan = %s AND move = ANY(%s)",
             (plan.name, list(moves)),
         )
         conn.execute(load("heal/restart_backfill").encode(), {"plan": plan.name, "moves": list(moves)})

@@ -157,7 +157,8 @@ def _delete(move: Move) -> list[str]:
     given = f"({_given_keys(move)}) g"
     if not move.owned:
         return [
-            f"deleted AS (DELETE FROM {move.target} t USING {given} WHERE {_same_key(move, 't', 'g')} AND {gone} RETURNING 1)"
+            f"deleted AS (DELETE FROM {move.target} t USING {given}"
+            f" WHERE {_same_key(move, 't', 'g')} AND {gone} RETURNING 1)"
         ]
     return [
         f"deleted AS (DELETE FROM {move.target} t USING {given}, {move.owned} o WHERE {_same_key(move, 't', 'g')}"

@@ -25,7 +25,8 @@ CREATE TABLE cutover.move (
     side          text NOT NULL DEFAULT 'legacy' CHECK (side IN ('legacy', 'consolidated')),
     percent       int  NOT NULL DEFAULT 0 CHECK (percent BETWEEN 0 AND 100),
     halted        text,                           -- why the move stands still; NULL: it does not
-    halted_lsn    pg_lsn,
+    halted_lsn    pg_lsn,                         -- of the newest cause
+    healed_lsn    pg_lsn,                         -- causes up to here have been accepted
     refreshed_until timestamptz,                  -- keys due before this have been touched …
     refreshed_offsets bigint[],                   -- … up to these end offsets
     PRIMARY KEY (plan, move)

@@ -207,7 +207,7 @@ class Rig:
         self.conn.execute("SELECT cutover.wait_for(%s, %s, NULL, %s)", (row[0], self.name, f"{timeout} seconds"))
         for name, offsets in ends.items():
             self.wait_until(
-                "SELECT bool_and(p.\"offset\" >= n.e) FROM cutover.position p"
+                'SELECT bool_and(p."offset" >= n.e) FROM cutover.position p'
                 " JOIN unnest(%s::bigint[]) WITH ORDINALITY n (e, i) ON n.i = p.partition + 1"
                 " WHERE p.plan = %s AND p.move = %s",
                 (offsets, self.name, name),
@@ -255,9 +255,7 @@ class Rig:
             join = f"{move.view} v FULL JOIN {move.target} t USING ({using})"
         else:
             where = f"t.{names[0]} IS NULL OR (o.{names[0]} IS NOT NULL AND (v.{names[0]} IS NULL OR {any_differs(written, 'v', 't')}))"
-            join = (
-                f"{move.view} v FULL JOIN {move.owned} o USING ({using}) LEFT JOIN {move.target} t USING ({using})"
-            )
+            join = f"{move.view} v FULL JOIN {move.owned} o USING ({using}) LEFT JOIN {move.target} t USING ({using})"
         return self.conn.execute(f"SELECT {keys} FROM {join} WHERE {where}".encode()).fetchall()
 
     def differences(self) -> dict[str, list[tuple[object, ...]]]:

@@ -56,7 +56,9 @@ def test_backfill_and_stream_end_equal(rig: Rig) -> None:
     rig.conn.execute("DELETE FROM shop.item_state WHERE item_id = %s", (before[0],))
     rig.conn.execute("INSERT INTO shop.item_hold (item_id, qty) SELECT id, 2 FROM shop.item, generate_series(1, 2)")
     rig.conn.execute("INSERT INTO shop.payment (ref, amount) SELECT 'R' || n, n FROM generate_series(1, 50) n")
-    rig.conn.execute("""INSERT INTO "Lager"."Preis" SELECT 'DE', 'a"b\\,{' || n, '€', n FROM generate_series(1, 50) n""")
+    rig.conn.execute(
+        """INSERT INTO "Lager"."Preis" SELECT 'DE', 'a"b\\,{' || n, '€', n FROM generate_series(1, 50) n"""
+    )
     rig.drain()
     assert rig.differences() == {}
     assert one(rig, "SELECT cost, state, held FROM shop.item WHERE id = %s", before[0])[1:] == (None, 4)
@@ -164,8 +166,10 @@ def test_a5_the_application_is_never_the_deadlock_victim(running: Rig) -> None:
     with psycopg.connect(running.dsn) as app:
         app.execute("UPDATE shop.item SET name = 'locked' WHERE id = %s", (second,))
         running.conn.execute("UPDATE shop.item_cost SET cost = 77")
-        running.wait_until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'cutover consume%%'"
-                           " AND wait_event_type = 'Lock')")
+        running.wait_until(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'cutover consume%%'"
+            " AND wait_event_type = 'Lock')"
+        )
         app.execute("UPDATE shop.item SET name = 'too' WHERE id = %s", (first,))
     running.drain()
     assert running.differences() == {}
@@ -189,7 +193,9 @@ def test_a6_a11_poison_becomes_a_dead_letter_and_the_rest_goes_on(running: Rig) 
     assert one(running, "SELECT count(*) FROM shop.item WHERE cost = 5") == (29,)
     running.conn.execute("UPDATE shop.item_cost SET cost = 6 WHERE item_id = %s", (ids[3],))
     running.drain()
-    assert one(running, "SELECT count(*) FROM cutover.dead_letter WHERE plan = %s AND state = 'open'", running.name) == (0,)
+    assert one(
+        running, "SELECT count(*) FROM cutover.dead_letter WHERE plan = %s AND state = 'open'", running.name
+    ) == (0,)
     assert running.differences() == {}
 
 
@@ -199,7 +205,10 @@ def test_a7_duplicate_and_null_keys_never_pick_a_winner(running: Rig) -> None:
     assert running.conn.execute('SELECT ref FROM shop."order"').fetchall() == [("ok",)]
     running.conn.execute("DELETE FROM shop.payment WHERE amount = 1")
     running.drain()
-    assert running.conn.execute('SELECT ref, total::int FROM shop."order" ORDER BY 1').fetchall() == [("dup", 2), ("ok", 4)]
+    assert running.conn.execute('SELECT ref, total::int FROM shop."order" ORDER BY 1').fetchall() == [
+        ("dup", 2),
+        ("ok", 4),
+    ]
 
 
 def test_a12_a_deleted_satellite_row_takes_its_columns_back(running: Rig) -> None:
@@ -225,5 +234,3 @@ def test_others_rows_of_an_add_move_are_never_written(running: Rig) -> None:
     running.conn.execute("DELETE FROM shop.payment")
     running.drain()
     assert running.conn.execute('SELECT ref FROM shop."order" ORDER BY 1').fetchall() == [("alone",), ("theirs",)]
-
-

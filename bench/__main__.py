@@ -1,0 +1,47 @@
+"""`make bench`: all measurements in one run, or those named. `make bench ARGS="latency --rows 10000"`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+
+from bench import application, backfill_rate, capture_rate, end_to_end, flat, latency, memory
+from tests.services.choose import Services
+
+MEASUREMENTS = {
+    "capture": capture_rate.measure,
+    "end-to-end": end_to_end.measure,
+    "latency": latency.measure,
+    "writers": application.measure,
+    "backfill": backfill_rate.measure,
+    "memory": memory.measure,
+    "flat": flat.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Ratios measured in one run, with both figures."
+    )
+    parser.add_argument("what", nargs="*", default=list(MEASUREMENTS), help=", ".join(MEASUREMENTS))
+    parser.add_argument("--rows", type=int, help="rows of the tables instead of each measurement's own number")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.what if name not in MEASUREMENTS]
+    if unknown:
+        parser.error(f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}")
+    services = Services()
+    try:
+        server, kafka = services.postgres(18), services.kafka()
+        print(
+            f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores; {services.describe()}"
+        )
+        for name in arguments.what:
+            options = {"rows": arguments.rows} if arguments.rows else {}
+            MEASUREMENTS[name](server.dsn, kafka.address, **options)
+    finally:
+        services.close()
+
+
+if __name__ == "__main__":
+    main()
