@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from itertools import cycle
 from typing import IO
 
@@ -14,14 +16,15 @@ from sql.errors import CutoverError
 
 CONSUMERS = 2
 KILL_EVERY = 2.0  # seconds
-_LOOK = 0.05
+_MOMENT = 1.0  # seconds that a consumer works before it is killed, however slow the machine
+_LOOK = 0.1
 _HAS_WORKED = "SELECT FROM cutover.position WHERE plan = %s AND worker LIKE %s"
 
 
 class Processes:
     """Runs the service's processes; with `chaos`, kills one of the consumers with -9 every two seconds, in turn.
 
-    It kills those that have applied something: on a slow machine a consumer may need longer to start than to die.
+    It waits for the victim to have worked: on a slow machine a consumer needs longer to start than two seconds.
     """
 
     def __init__(self, settings: Settings, plan: str, stderr: IO[bytes], *, chaos: bool) -> None:
@@ -59,20 +62,28 @@ class Processes:
         self._code = self._supervisor.run(self._stop)
 
     def _kill(self) -> None:
+        """Kill in turn. The turn waits for the one whose turn it is to have worked for a moment."""
         with connect(self._dsn, "demo chaos") as conn:
+            worked: dict[int, float] = {}  # by process id, when it was first seen to have applied something
             for child in cycle(self._consumers):
-                if self._calm.wait(KILL_EVERY):
-                    return
-                while not self._has_worked(conn, child):
+                due = time.monotonic() + KILL_EVERY
+                while time.monotonic() < max(due, self._working_since(conn, child, worked) + _MOMENT):
                     if self._calm.wait(_LOOK):
                         return
+                    for other in self._consumers:
+                        self._working_since(conn, other, worked)
                 child.delay = 0.0  # it did not fall by itself: no backoff
                 if child.process is not None:
                     child.process.kill()
                     self.kills += 1
 
-    def _has_worked(self, conn: Connection, child: Child) -> bool:
-        if child.process is None or child.process.poll() is not None:
-            return False
-        found = conn.execute(_HAS_WORKED, (self._plan, f"%:{child.process.pid}")).fetchone()
-        return found is not None
+    def _working_since(self, conn: Connection, child: Child, worked: dict[int, float]) -> float:
+        """When a consumer's process was first seen to have applied something; infinity: not yet."""
+        process = child.process
+        if process is None or process.poll() is not None:
+            return math.inf
+        if process.pid not in worked:
+            if conn.execute(_HAS_WORKED, (self._plan, f"%:{process.pid}")).fetchone() is None:
+                return math.inf
+            worked[process.pid] = time.monotonic()
+        return worked[process.pid]

@@ -28,7 +28,7 @@ from cutover.plan import load_plan
 from cutover.prepare import prepare
 from cutover.service import open_service
 from cutover.settings import Settings
-from reconcile.document import ReconcileDocument
+from reconcile.document import ReconcileDocument, exit_code
 from reconcile.run import reconcile
 from sql.compile import compile_plan
 from sql.connection import connect
@@ -41,6 +41,7 @@ _RATE = 55.0  # transactions a second of each writer: the demo proves, it does n
 _DWELL = 1.5  # seconds on a side after a flip
 _PATIENCE = 120.0  # seconds for what must come to pass
 _GATE = 30.0  # seconds for a gate that lag keeps closed
+_PROOFS = 3
 _LOOK = 0.05  # seconds between two looks
 _WAIT_FOR = "SELECT cutover.wait_for(pg_current_wal_insert_lsn(), %s, NULL, '1 minute')"
 
@@ -208,8 +209,12 @@ class Story:
                 note(f"the newest write was visible after {traffic.counts.lag * 1000:.1f} ms")
 
     def _reconcile(self, plan: Plan, title: str) -> ReconcileDocument:
+        """Ask up to three times while it is not proven yet: a killed consumer leaves its keys alone for a moment."""
         with self.screen.step(title) as note:
-            document = reconcile(self.dsn, plan, log=self.stage.log)
+            for _ in range(_PROOFS):
+                document = reconcile(self.dsn, plan, log=self.stage.log)
+                if exit_code(document) != NotProven.exit_code:
+                    break
             note(", ".join(f"{move.move}: {move.verdict}" for move in document.moves))
             return document
 
