@@ -1,1 +1,1 @@
-"""Everything that proves the service: unit, integration, acceptance, faults."""
+"""Everything that proves the service: unit, integration, acceptance."""
