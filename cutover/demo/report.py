@@ -11,7 +11,7 @@ from cutover.demo.check import Wrong
 from cutover.demo.traffic import Outcome
 from cutover.demo.writer import Timeline
 from reconcile.document import MoveReport, ReconcileDocument, Verdict, exit_code
-from sql.errors import CutoverError, Drift
+from sql.errors import CutoverError, Drift, NotProven
 
 LISTED = 100  # wrong cells in the document
 AROUND = 0.5  # seconds before and after a flip that are looked at
@@ -227,4 +227,14 @@ def claim_found(planted: Planted, *, found: bool) -> Claim:
         holds=found,
         why=f"at key {planted.key}",
         code=CutoverError.exit_code,
+    )
+
+
+def claim_killed(kills: int) -> Claim:
+    """The chaos took place."""
+    return Claim(
+        claim="consumers were killed at work",
+        holds=kills > 0,
+        why=f"{kills} times with -9",
+        code=NotProven.exit_code,
     )

@@ -26,6 +26,7 @@ class Screen:
     """Remembers the steps, and shows them: live on a terminal, as one line of log each elsewhere."""
 
     def __init__(self, console: Console | None) -> None:
+        self.begun = time.monotonic()
         self.steps: list[StepTaken] = []
         self._current: tuple[Spinner, float] | None = None
         self._counts: Callable[[], Counts] | None = None

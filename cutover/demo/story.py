@@ -87,7 +87,6 @@ class Story:
     stage: Stage
     options: Options
     screen: Screen
-    begun: float = field(default_factory=time.monotonic)
     processes: Processes | None = None
     traffic: Traffic | None = None
     flips: list[_Flip] = field(default_factory=list)
@@ -135,6 +134,8 @@ class Story:
             figures.claim_reconciled("both sides are equal in the end", after),
             figures.claim_nothing_failed(outcome),
         ]
+        if self.options.chaos:
+            claims.append(figures.claim_killed(self.processes.kills))
         reconciled = figures.reconciled("under load", under_load) + figures.reconciled("in the end", after)
         keys = sorted({each.key for each in wrong} | {key for each in reconciled for key in each.keys})
         if planted is not None:
@@ -155,7 +156,7 @@ class Story:
             wrong=[figures.wrong_cell(each) for each in wrong[: figures.LISTED]],
             keys=keys,
             claims=claims,
-            seconds=round(time.monotonic() - self.begun, 1),
+            seconds=round(time.monotonic() - self.screen.begun, 1),
             exit_code=_exit_code(claims),
         )
 

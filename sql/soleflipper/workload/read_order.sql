@@ -1,1 +1,3 @@
-SELECT c.* FROM financial.transaction t JOIN sales.order_current c ON c.external_id = t.external_id WHERE t.id = :key
+SELECT *
+  FROM sales.order_current
+ WHERE external_id = (SELECT t.external_id FROM financial.transaction t WHERE t.id = :key)
