@@ -72,8 +72,8 @@ class Failed:
 class Pace:
     """How many keys the next chunk takes: as many as make a snapshot of acceptable length (R7), the more the better.
 
-    `fewest`: below that, most of a chunk's time would be what it costs whatever its size: the scan of a source that
-    PostgreSQL would rather hash than look up key by key. Smaller chunks would multiply that, on any machine.
+    `fewest`: below that, a quarter of a chunk's time or more would be what it costs whatever its size: the scan of a
+    source that PostgreSQL would rather hash than look up key by key. Smaller chunks would multiply that.
     """
 
     keys: int
@@ -82,13 +82,13 @@ class Pace:
     def expect(self, few: tuple[int, float], many: tuple[int, float]) -> None:
         """Keys and cost of a small and of a large chunk, in the planner's unit: cost = fixed + each * keys."""
         each = max((many[1] - few[1]) / (many[0] - few[0]), 0.02 * many[1] / many[0])
-        self.fewest = max(_FEWEST_KEYS, int(many[1] / each) - many[0])
+        self.fewest = min(_MOST_KEYS, max(_FEWEST_KEYS, 3 * (int(many[1] / each) - many[0])))
 
     def learn(self, keys: int, seconds: float) -> None:
         """A chunk of so many keys took so long."""
         if keys > 0:
-            factor = min(4.0, max(0.5, (_AIM / max(seconds, 0.001)) ** 0.7))
-            self.keys = int(max(self.fewest, min(_MOST_KEYS, keys * factor)))
+            wanted = keys * max(0.5, (_AIM / max(seconds, 0.001)) ** 0.7)
+            self.keys = int(min(max(self.fewest, wanted), keys * 4, _MOST_KEYS))
 
     def split(self) -> None:
         """A chunk was too much."""

@@ -9,6 +9,7 @@ arrive is for the comparison of all keys to prove, which comes after.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -29,12 +30,26 @@ _ROWS = """SELECT coalesce(jsonb_agg(r.cells ORDER BY r.cells), '[]') FROM (
               FROM json_each(row_to_json(one)) WITH ORDINALITY c) AS cells FROM ({}) one) r"""
 
 
-def evaluate(comparison: Comparison, invariants: Sequence[Invariant], limit_ms: int) -> list[InvariantResult]:
-    """Evaluate all of them in one snapshot, held for as long as they take, `limit_ms` a statement at most.
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One invariant. `arrived`: how it would be with the keys in flight arrived, where that makes it hold."""
 
-    A result that holds presumes that the keys in flight arrive: the comparison of all keys that follows proves it.
-    """
-    results: list[InvariantResult] = []
+    plain: InvariantResult
+    arrived: InvariantResult | None = None
+
+    def settle(self, standing: int, drift: int) -> InvariantResult:
+        """The result, once it is known how many keys were not seen to arrive, and how many of those are drift."""
+        if self.arrived is None:
+            return self.plain
+        if not standing:
+            return self.arrived
+        reason = "it would hold if all keys were equal"
+        return self.plain.model_copy(update={"holds": False if drift else None, "reason": reason})
+
+
+def evaluate(comparison: Comparison, invariants: Sequence[Invariant], limit_ms: int) -> list[Evaluation]:
+    """Evaluate all of them in one snapshot, held for as long as they take, `limit_ms` a statement at most."""
+    results: list[Evaluation] = []
     in_flight: list[Observation] | None = None
     if not invariants:
         return results
@@ -42,16 +57,16 @@ def evaluate(comparison: Comparison, invariants: Sequence[Invariant], limit_ms: 
         for invariant in invariants:
             try:
                 with comparison.conn.transaction():  # a savepoint: the snapshot outlives one that fails
-                    result = _plain(comparison, invariant)
-                    if not result.holds:
+                    result = Evaluation(_plain(comparison, invariant))
+                    if not result.plain.holds:
                         in_flight = comparison.different(MOST_IN_FLIGHT) if in_flight is None else in_flight
-                        result = _arrived(comparison, invariant, result, in_flight)
+                        result = _arrived(comparison, invariant, result.plain, in_flight)
             except psycopg.errors.QueryCanceled:
-                result = _unknown(invariant, f"took longer than {limit_ms / 1000:g} s")
+                result = Evaluation(_unknown(invariant, f"took longer than {limit_ms / 1000:g} s"))
             except psycopg.Error as error:
                 if not of_data(error):
                     raise
-                result = _unknown(invariant, f"fails with SQLSTATE {error.sqlstate}")
+                result = Evaluation(_unknown(invariant, f"fails with SQLSTATE {error.sqlstate}"))
             results.append(result)
     return results
 
@@ -62,25 +77,25 @@ def _plain(comparison: Comparison, invariant: Invariant) -> InvariantResult:
 
 def _arrived(
     comparison: Comparison, invariant: Invariant, plain: InvariantResult, in_flight: list[Observation]
-) -> InvariantResult:
+) -> Evaluation:
     """Ask again with the keys in flight taken as arrived."""
     if not in_flight:
-        return plain.model_copy(update={"reason": "it fails while no key differs"})
+        return Evaluation(plain.model_copy(update={"reason": "it fails while no key differs"}))
     if len(in_flight) >= MOST_IN_FLIGHT:
-        return plain.model_copy(update={"holds": None, "reason": "too many keys are in flight"})
+        return Evaluation(plain.model_copy(update={"holds": None, "reason": "too many keys are in flight"}))
     move = comparison.move
     columns = read_tables(comparison.conn, [move.target])[move.target].columns
     rewritten = overlay(invariant.consolidated, move, columns)
     if rewritten is None:
         reason = "keys are in flight, and the consolidated side does not name the target"
-        return plain.model_copy(update={"holds": None, "reason": reason})
+        return Evaluation(plain.model_copy(update={"holds": None, "reason": reason}))
     arriving: list[Key] = [seen.key for seen in in_flight if not seen.conflict and seen.state != "duplicate"]
     result = _compared(
         comparison, invariant, invariant.legacy, rewritten, key_parameters(arriving, len(move.key)), escaped=True
     )
     if result.holds:
-        return result.model_copy(update={"reason": f"{len(arriving)} keys were in flight"})
-    return plain.model_copy(update={"reason": "it fails whatever is in flight"})
+        return Evaluation(plain, result.model_copy(update={"reason": f"{len(arriving)} keys were in flight"}))
+    return Evaluation(plain.model_copy(update={"reason": "it fails whatever is in flight"}))
 
 
 def _compared(

@@ -16,13 +16,12 @@ from reconcile.diff import SESSION, Comparison, Failed, Pace
 from reconcile.document import (
     Chunks,
     ColumnCoverage,
-    InvariantResult,
     MoveReport,
     Quarantined,
     ReconcileDocument,
     worst,
 )
-from reconcile.invariants import evaluate
+from reconcile.invariants import Evaluation, evaluate
 from reconcile.proof import Prover
 from reconcile.tally import Tally
 from reconcile.verdicts import Observation
@@ -104,12 +103,14 @@ class _Run:
     def report(self) -> MoveReport:
         """Invariants first: they presume that what is in flight arrives, which comparing every key then proves."""
         started_at, started = datetime.now(UTC), time.monotonic()
-        invariants = self._invariants()
+        evaluations = self._invariants()
         columns, quarantined = self._coverage()
         self._null_keys()
         longest = self._compare_keys()
         state = self.prover.progress()
-        tally, verdict = self.tally, self.tally.verdict(invariants)
+        tally = self.tally
+        invariants = [it.settle(tally.standing, tally.counts["drift"]) for it in evaluations]
+        verdict = tally.verdict(invariants)
         return MoveReport(
             move=self.move.name,
             verdict=verdict,
@@ -179,7 +180,7 @@ class _Run:
     def _split(self) -> None:
         self.splits += 1
 
-    def _invariants(self) -> list[InvariantResult]:
+    def _invariants(self) -> list[Evaluation]:
         if self.move.invariants:
             self.progress(Step(self.move.name, "invariants", 0, len(self.move.invariants)))
         return evaluate(self.comparison, self.move.invariants, self._limit_ms)

@@ -95,6 +95,11 @@ class Tally:
             return "unresolved"
         return "lag" if self.counts["in_flight"] else "match"
 
+    @property
+    def standing(self) -> int:
+        """Keys that were neither equal nor seen to become so."""
+        return sum(self.counts[name] for name in ("drift", "unresolved", "in_flight", "skipped"))
+
     def findings(self, invariants: list[InvariantResult]) -> list[str]:
         """Every reason why the verdict is not match, in words."""
         found = []

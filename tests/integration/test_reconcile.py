@@ -379,6 +379,40 @@ class TestR6Invariants:
         assert (report.verdict, report.rows.drift) == ("drift", 0)
         assert (report.invariants[0].legacy, report.invariants[0].consolidated) == (50, 100)
 
+    def test_r6_keys_in_flight_of_an_add_move_arrive_with_the_memory_of_them(self, dsn: str) -> None:
+        """The consolidated side reads the target and the memory, under aliases, behind text of more than ASCII."""
+        ddl = """CREATE SCHEMA old; CREATE SCHEMA new; CREATE TABLE old.a (id text PRIMARY KEY, v int);
+                 CREATE TABLE new."Ziel" (pk int GENERATED ALWAYS AS IDENTITY, id text UNIQUE, v int);
+                 INSERT INTO old.a SELECT 'k' || n, n FROM generate_series(1, 9) n;
+                 INSERT INTO new."Ziel" (id, v) VALUES ('others', 1000)"""
+        invariant = Invariant(
+            "Währung: Summe in %",
+            "SELECT 'ü€😀 %', count(*), sum(v) FROM old.a",
+            """/* ü€😀 */ SELECT 'ü€😀 %', count(*), sum("Ziel".v) FROM new."Ziel"
+                WHERE EXISTS (SELECT FROM cutover.owned_arena_m w WHERE w.id = "Ziel".id)""",
+        )
+        with arena(dsn, ddl, "SELECT id, v FROM old.a", target='new."Ziel"', rows="add", existing="keep") as it:
+            it.drain()
+            it.change(invariants=(invariant,))
+            assert it.reconcile().verdict == "match"
+            it.run("INSERT INTO old.a VALUES ('new', 5)")
+            it.run("DELETE FROM old.a WHERE id = 'k1'")
+            it.run("UPDATE old.a SET v = 70 WHERE id = 'k7'")
+
+            def deliver(step: Step) -> None:
+                if step.phase == "prove":
+                    it.drain()
+
+            report = it.reconcile(progress=deliver)
+            assert (report.verdict, report.invariants[0].reason) == ("match", "3 keys were in flight")
+
+    def test_r6_an_invariant_does_not_hold_by_keys_that_never_arrive(self, it: Arena) -> None:
+        it.change(invariants=(self.MONEY,))
+        it.run("UPDATE new.t SET price = price + 1 WHERE id = 3")
+        (result,) = it.reconcile().invariants
+        assert (result.holds, result.reason) == (False, "it would hold if all keys were equal")
+        assert result.legacy != result.consolidated
+
     def test_r6_an_invariant_that_fails_or_takes_too_long_is_not_green(self, it: Arena) -> None:
         it.change(
             invariants=(
