@@ -13,6 +13,8 @@ from sql.connection import connect
 from sql.errors import Refused, UsageError
 from sql.model import Invariant, Refresh
 from tests.integration.arena import MOVE, Arena, arena
+from tests.services.databases import fresh_database
+from tests.services.postgres import PostgresServer
 
 LEGACY = """
 CREATE SCHEMA old; CREATE SCHEMA new;
@@ -201,15 +203,17 @@ class TestR1LagIsNotDrift:
         assert (report.verdict, report.rows.unresolved) == ("unresolved", 1)
 
 
-def test_s4_the_marker_is_committed_and_flushed_so_that_capture_meets_it(it: Arena) -> None:
+def test_s4_the_marker_is_committed_and_flushed_so_that_capture_meets_it(own_server: PostgresServer) -> None:
     """S4: a marker in an open or unflushed transaction is never decoded."""
-    it.run("SELECT pg_create_logical_replication_slot('reader_' || current_database(), 'test_decoding')")
-    it.run("UPDATE new.t SET name = 'drift' WHERE id = 5")
-    assert it.reconcile().verdict == "drift"
-    changes = it.run("SELECT data FROM pg_logical_slot_get_changes('reader_' || current_database(), NULL, NULL)")
-    messages = [data for (data,) in changes if data.startswith("message: transactional: 0 prefix: cutover")]
-    assert messages
-    assert all(data.endswith("content:watermark") for data in messages)
+    with fresh_database(own_server) as dsn, arena(dsn, LEGACY, MAPPING) as it:
+        it.drain()
+        it.run("SELECT pg_create_logical_replication_slot('reader', 'test_decoding')")
+        it.run("UPDATE new.t SET name = 'drift' WHERE id = 5")
+        assert it.reconcile().verdict == "drift"
+        changes = it.run("SELECT data FROM pg_logical_slot_get_changes('reader', NULL, NULL)")
+        messages = [data for (data,) in changes if data.startswith("message: transactional: 0 prefix: cutover")]
+        assert messages
+        assert all(data.endswith("content:watermark") for data in messages)
 
 
 def test_a_stream_that_stands_still_is_waited_for_once_only(it: Arena) -> None:
