@@ -71,8 +71,8 @@ class Cli:
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, *arguments: str, code: int | None = 0, **variables: str) -> Ran:
-        """Run to its end and check its exit code (None: any)."""
+    def run(self, *arguments: str, code: int | None = 0, seconds: float = _TIMEOUT, **variables: str) -> Ran:
+        """Run to its end, within `seconds`, and check its exit code (None: any)."""
         done = subprocess.run(
             self._command(arguments),
             cwd=self.folder,
@@ -80,7 +80,7 @@ class Cli:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT,
+            timeout=seconds,
         )
         ran = Ran(done.returncode, done.stdout, done.stderr)
         assert code is None or ran.code == code, f"{arguments} ended with {ran.code}: {ran.out}\n{ran.err}"
