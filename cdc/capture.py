@@ -25,7 +25,8 @@ from sql.model import Plan
 
 logger = logging.getLogger("cutover.capture")
 
-FRAME_BYTES = 400_000  # a partition is flushed at this size; well below frame.MAX_FRAME
+FRAME_BYTES = 300_000  # a partition is flushed at this size; with keys and transactions below frame.MAX_FRAME
+WIDE = 65_536  # bytes of a row that is looked at on its own
 IN_FLIGHT_BYTES = 32 << 20  # appended and not acknowledged: capture stops reading beyond it (C9, C14)
 FLUSH_BEHIND = 0.05  # seconds between flushes of all partitions while behind
 FLUSH_BUSY = 0.004  # seconds to collect more changes while the last flush is still under way
@@ -168,7 +169,7 @@ class Session:
                     if route is None:
                         continue
                     count += 1
-                    if (route.simple and message[30] == 78) or (tag == 68 and route.simple):  # N: no old key
+                    if route.simple and size < WIDE and (message[30] == 78 or tag == 68):  # N: no old key
                         at = 33
                         for _ in range(route.before):
                             at += 5 + int.from_bytes(message[at + 1 : at + 5], "big") if message[at] == 116 else 1
@@ -235,7 +236,7 @@ class Session:
         touched: dict[int, tuple[Buffer, list[bytes]]] = {}
         for buffer, key in places:
             touched.setdefault(id(buffer), (buffer, []))[1].append(key)
-        if len(message) + 4096 > frame.MAX_FRAME:
+        if len(message) + sum(len(key) for _, key in places) + 4096 > frame.MAX_FRAME:
             logger.warning("a row of %s of %d bytes enters the log as a touch", route.source, len(message))
             message = b""  # its key is all that converge needs (L4)
         for buffer, keys in touched.values():

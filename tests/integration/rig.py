@@ -147,6 +147,11 @@ class Rig:
         self.plan = self.compile()
         return self.plan
 
+    def reconnect(self) -> None:
+        """A new session for the test itself, after its server was gone."""
+        self.conn.close()
+        self.conn = connect(self.dsn, "test")
+
     def move(self, name: str) -> Move:
         return self.plan.move(name)
 

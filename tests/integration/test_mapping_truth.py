@@ -208,15 +208,15 @@ def _check(
             continue
         assert source is not None, f"{key} changed, and {table} is no source"
         assert untraced or key in touched, f"key {key} changed, touched are {touched}"
-        if set(one) and set(other) and len(one) == len(other) == 1 and found.unique:
+        unseen = False
+        if one.total() != other.total():
+            assert table in found.rows, f"rows came or went with {table}"
+        elif one.total() == 1:
             row, changed = next(iter(one)), next(iter(other))
             for at, output in enumerate(found.outputs):
                 if row[at] != changed[at]:
                     assert table in output.depends, f"{output.name} changed with {table}"
             unseen = all(at in own for at in range(3) if row[at] != changed[at])
-        else:
-            assert table in found.rows, f"rows came or went with {table}"
-            unseen = False
         if old is not None and new is not None and not unseen:
             differing = {name for name, was, now in zip(COLUMNS, old, new, strict=True) if was != now}
             assert differing & (source.columns | {it for key in source.keys for it in key}), f"{differing} not captured"
