@@ -69,8 +69,8 @@ def refresh_once(conn: Connection, move: Move, refresh: Refresh, log: Log) -> in
     if row is None:
         return 0
     since, until = row
-    found = conn.execute(render.bind(refresh.keys_sql, move).encode(), {"since": since, "until": until})
-    keys = [tuple(str(value) for value in key) for key in found.fetchall() if None not in key]
+    query = render.due_keys(refresh.keys_sql, move)
+    keys = [tuple(key) for key in conn.execute(query.encode(), {"since": since, "until": until}).fetchall()]
     if keys:
         writer = log.writer()
         try:

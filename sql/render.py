@@ -46,6 +46,20 @@ def base_type(column: TargetColumn) -> str:
     return {"character": "bpchar", "bit": "varbit"}.get(bare, bare)
 
 
+def output(value: str) -> str:
+    """SQL for the text that pgoutput sends for a value: the type's output function. A cast to text is another one for
+    bool (`true`) and inet (`10.0.0.1/32`), and a key in two notations would have two partitions."""
+    return f"format('%s', {value})"
+
+
+def due_keys(text: str, move: Move) -> str:
+    """A refresh's keys query, with :since and :until bound, and its keys as pgoutput would send them."""
+    names = [f"k{at + 1}" for at in range(len(move.key))]
+    texts = ", ".join(output(f"due.{name}").replace("%", "%%") for name in names)
+    present = " AND ".join(f"due.{name} IS NOT NULL" for name in names)
+    return f"SELECT {texts} FROM (\n{bind(text, move)}\n) AS due ({', '.join(names)}) WHERE {present}"
+
+
 def bind(text: str, move: Move) -> str:
     """A plan's statement with its :keys, :key1 …, :since, :until as parameters, and its percent signs doubled."""
 
@@ -83,7 +97,7 @@ def converge(move: Move, columns: Sequence[TargetColumn]) -> str:
     if move.unique:
         counts.append("NULL::text[]")
     else:
-        texts = ", ".join(f"v.{quote(k.name)}::text" for k in move.key)
+        texts = ", ".join(output(f"v.{quote(k.name)}") for k in move.key)
         counts.append(f'(SELECT array_agg(DISTINCT ARRAY[{texts}]) FROM v WHERE v."cutover rows" > 1)')
     return _parameterised("WITH " + ",\n".join(parts) + f"\nSELECT {', '.join(counts)}")
 
@@ -187,7 +201,7 @@ def every_key(move: Move, limit: int, *, after: bool) -> str:
     portions = [
         f"(SELECT {listed} FROM {relation} WHERE {where} ORDER BY {listed} LIMIT {limit:d})" for relation in relations
     ]
-    texts = ", ".join(f"every.{name}::text" for name in names)
+    texts = ", ".join(output(f"every.{name}") for name in names)
     order = ", ".join(f"every.{name}" for name in names)
     return _parameterised(f"SELECT {texts} FROM ({' UNION '.join(portions)}) every ORDER BY {order} LIMIT {limit:d}")
 
