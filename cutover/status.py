@@ -91,14 +91,19 @@ def read_status(conn: Connection, plan: str, log: Log) -> Status:
     if not slots:
         raise Refused(f"plan {plan} is not prepared in this database", cure="cutover prepare")
     slot = slots[0]
-    positions = _rows(conn, "positions", plan=plan, flush_lsn=slot["flush_lsn"])
     problems: list[str] = []
-    moves = []
-    for move in _rows(conn, "moves", plan=plan):
-        ends, problem = _end_offsets(log, move["topic"], move["partitions"])
+    ends: dict[str, list[int | None]] = {}
+    rows = _rows(conn, "moves", plan=plan)
+    for move in rows:
+        ends[move["move"]], problem = _end_offsets(log, move["topic"], move["partitions"])
         if problem and problem not in problems:
             problems.append(problem)
-        moves.append(_move(move, [each for each in positions if each["move"] == move["move"]], ends, slot))
+    # After the log's ends: what was appended since is not lag.
+    positions = _rows(conn, "positions", plan=plan, flush_lsn=slot["flush_lsn"])
+    moves = [
+        _move(move, [each for each in positions if each["move"] == move["move"]], ends[move["move"]], slot)
+        for move in rows
+    ]
     gap = slot["gap"] or check_slot(conn, Plan(plan, slot["digest"], ())).gap
     return Status(plan=plan, log=slot["log"], slot=_slot(slot, gap), moves=moves, problems=problems)
 
@@ -127,10 +132,7 @@ def _slot(row: dict[str, Any], gap: str | None) -> SlotStatus:
 def _move(
     move: dict[str, Any], positions: list[dict[str, Any]], ends: list[int | None], slot: dict[str, Any]
 ) -> MoveStatus:
-    partitions = [
-        PartitionStatus(end_offset=ends[row["partition"]] if row["partition"] < len(ends) else None, **row)
-        for row in positions
-    ]
+    partitions = [PartitionStatus(end_offset=_end(ends, row), **row) for row in positions]
     slowest = max(positions, key=lambda row: int(row["lag_bytes"]), default=None)
     return MoveStatus(
         move=move["move"],
@@ -150,6 +152,11 @@ def _move(
             finished=move["finished_at"] is not None,
         ),
     )
+
+
+def _end(ends: list[int | None], row: dict[str, Any]) -> int | None:
+    end = ends[row["partition"]] if row["partition"] < len(ends) else None
+    return None if end is None else max(end, row["offset"])
 
 
 def _state(recorded: str, partitions: list[PartitionStatus]) -> str:

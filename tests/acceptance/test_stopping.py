@@ -90,7 +90,9 @@ def test_two_captures_at_once(tour: Cli, dsn: str) -> None:
     with tour.start("capture") as first:
         first.wait_for("capturing")
         with psycopg.connect(dsn, autocommit=True) as conn:
-            holder = conn.execute("SELECT active_pid FROM pg_replication_slots WHERE slot_name ~ '^cutover_t'").fetchone()
+            holder = conn.execute(
+                "SELECT active_pid FROM pg_replication_slots WHERE slot_name ~ '^cutover_t'"
+            ).fetchone()
         assert holder is not None
         with tour.start("capture") as second:
             second.wait_for(str(holder[0]))

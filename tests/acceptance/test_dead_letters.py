@@ -1,0 +1,69 @@
+"""Dead letters: one poison row halts nobody, is never green, and goes when it is mended or discarded."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.acceptance.command import Cli
+
+BOTH = pytest.mark.parametrize(
+    ("server", "log_address"), [("pg15", "kafka"), ("pg18", "sqlite")], indirect=True, ids=["pg15-kafka", "pg18-sqlite"]
+)
+
+
+@BOTH
+def test_from_poison_to_mended(tour: Cli, dsn: str) -> None:
+    """A6, A11: the key and the reason are kept, the value is not; the other keys go on."""
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service, psycopg.connect(dsn, autocommit=True) as conn:
+        service.wait_for("capturing")
+        tour.run("backfill")
+        tour.eventually("reconcile")
+        conn.execute("""ALTER TABLE "Lager".product ADD CONSTRAINT affordable CHECK (price < 5000)""")
+        conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = 7654.25 WHERE "ArtikelNr" IN ('A-8', 'A-9', 'A-10')""")
+        conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = 3 WHERE "ArtikelNr" = 'A-11'""")
+        service.wait_for("dead letters")
+
+        found = tour.run("dead-letters", "list", "--json")
+        letters = {tuple(each["key"]): each for each in found.document["dead_letters"]}
+        assert letters.keys() == {("nord", "A-8"), ("nord", "A-9"), ("nord", "A-10")}
+        letter = letters["nord", "A-8"]
+        assert (letter["sqlstate"], letter["state"], letter["move"]) == ("23514", "open", "product")
+        assert "affordable" in letter["message"]
+        assert "7654" not in found.out
+        assert "A-8" in tour.run("dead-letters", "show", str(letter["id"])).out
+        assert tour.run("status", "--json").document["moves"][0]["dead_letters"] == 3
+        assert "dead letters" in tour.run("doctor", code=5).out
+        gate = tour.run("flip", "product", "--to", "consolidated", "--json", code=5).document["gate"]
+        assert "dead letters" in [check["check"] for check in gate if not check["ok"]]
+        price = conn.execute("""SELECT price FROM "Lager".product WHERE sku = 'A-11'""").fetchone()
+        assert price is not None
+        assert str(price[0]) == "3.00"
+
+        conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = 5 WHERE "ArtikelNr" = 'A-9'""")  # mended at the source
+        conn.execute("""ALTER TABLE "Lager".product DROP CONSTRAINT affordable""")  # mended at the target
+        assert tour.run("dead-letters", "retry", str(letter["id"]), "--json").document["retried"] == [letter["id"]]
+        tour.run("dead-letters", "retry", "--all")
+        tour.eventually("reconcile")
+        assert tour.run("dead-letters", "list", "--json").document["dead_letters"] == []
+        every = tour.run("dead-letters", "list", "--all", "--json").document["dead_letters"]
+        assert [each["state"] for each in every] == ["resolved"] * 3
+
+
+@BOTH
+def test_a_discarded_letter_keeps_its_reason(tour: Cli, dsn: str) -> None:
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service, psycopg.connect(dsn, autocommit=True) as conn:
+        service.wait_for("capturing")
+        conn.execute("""ALTER TABLE "Lager".product ADD CONSTRAINT affordable CHECK (price < 1000)""")
+        tour.run("backfill")
+        service.wait_for("dead letters")
+        found = tour.run("dead-letters", "list", "--move", "product", "--json").document["dead_letters"]
+        numbers = [str(each["id"]) for each in found]
+        assert "--reason" in tour.run("dead-letters", "discard", *numbers, code=2).err
+        assert "no dead letter 999999" in tour.run("dead-letters", "show", "999999", code=2).said
+        gone = tour.run("dead-letters", "discard", *numbers, "--reason", "too dear", "--json").document
+        assert sorted(map(str, gone["discarded"])) == sorted(numbers)
+        shown = tour.run("dead-letters", "show", numbers[0], "--json").document
+        assert (shown["state"], shown["reason"]) == ("discarded", "too dear")
