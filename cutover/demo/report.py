@@ -41,8 +41,8 @@ class Writes(_Part):
     failed: dict[str, int]
 
 
-class Lag(_Part):
-    """Milliseconds from an acknowledged commit until the consolidated table shows it, under load."""
+class Spread(_Part):
+    """How long something took, in milliseconds."""
 
     p50: float | None
     p99: float | None
@@ -112,7 +112,9 @@ class DemoReport(_Part):
     planted: Planted | None
     steps: list[StepTaken]
     writes: Writes
-    lag_ms: Lag
+    lag_ms: Spread  # from an acknowledged commit until the consolidated table shows it
+    transaction_ms: Spread  # of the writers, from begin to acknowledgement, over the whole run
+    read_ms: Spread
     flips: list[Flipped]
     reconciled: list[Reconciled]
     wrong: list[WrongCell]
@@ -128,14 +130,14 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-def lag_of(outcome: Outcome) -> Lag:
-    """The probe's measurements as figures."""
-    lags = [each * 1000 for each in outcome.lags]
-    return Lag(
-        p50=_rounded(percentile(lags, 0.5)),
-        p99=_rounded(percentile(lags, 0.99)),
-        longest=_rounded(max(lags, default=None)),
-        samples=len(lags),
+def spread(seconds: Sequence[float]) -> Spread:
+    """Measurements in seconds as figures."""
+    measured = [each * 1000 for each in seconds]
+    return Spread(
+        p50=_rounded(percentile(measured, 0.5)),
+        p99=_rounded(percentile(measured, 0.99)),
+        longest=_rounded(max(measured, default=None)),
+        samples=len(measured),
     )
 
 

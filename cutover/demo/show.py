@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cutover.demo.report import DemoReport, StepTaken
+from cutover.demo.report import DemoReport, Spread, StepTaken
 from cutover.demo.traffic import Counts
 
 _LOG = logging.getLogger("cutover.demo")
@@ -92,7 +92,7 @@ def _traffic(counts: Counts) -> Text:
 
 def render_report(report: DemoReport) -> RenderableType:
     """The figures, then each claim with what proves it, then what is wrong."""
-    parts: list[RenderableType] = [_figures(report), Text(), _claims(report)]
+    parts: list[RenderableType] = [Text(), _figures(report), Text(), _claims(report)]
     for cell in report.wrong[:_SHOWN]:
         parts.append(
             Text(f"{cell.move} {cell.key}: {cell.column} is {cell.found!r}, acknowledged was {cell.expected!r}", "red")
@@ -104,16 +104,15 @@ def render_report(report: DemoReport) -> RenderableType:
 
 def _figures(report: DemoReport) -> Table:
     table = Table.grid(padding=(0, 3))
-    writes, lag = report.writes, report.lag_ms
+    writes = report.writes
     table.add_row("writes acknowledged", f"{writes.transactions:,} transactions, {writes.rows:,} rows")
     table.add_row("writes lost", f"{writes.lost:,} of {writes.keys:,} keys")
     failed = ", ".join(f"{state} {count}" for state, count in writes.failed.items())
     unknown = f"; {writes.unknown} commits without an answer" if writes.unknown else ""
     table.add_row("statements failed", f"{failed or 0}{unknown}")
-    table.add_row("reads", f"{writes.reads:,}")
-    if lag.samples:
-        figures = f"p50 {lag.p50} ms, p99 {lag.p99} ms, longest {lag.longest} ms"
-        table.add_row("commit to visible", f"{figures} ({lag.samples} samples)")
+    table.add_row("commit to visible", _spread(report.lag_ms))
+    table.add_row("transactions took", _spread(report.transaction_ms))
+    table.add_row("reads took", _spread(report.read_ms))
     for flip in report.flips:
         table.add_row(
             f"flip {flip.move} to {flip.to}",
@@ -131,6 +130,12 @@ def _figures(report: DemoReport) -> Table:
         table.add_row("consumers killed with -9", f"{report.kills}")
     table.add_row("duration", f"{report.seconds:.0f} s on {report.server}, log {report.log}")
     return table
+
+
+def _spread(spread: Spread) -> str:
+    if not spread.samples:
+        return "not measured"
+    return f"p50 {spread.p50} ms, p99 {spread.p99} ms, longest {spread.longest} ms ({spread.samples:,} samples)"
 
 
 def _claims(report: DemoReport) -> Table:

@@ -84,7 +84,7 @@ class Writer:
         self._count = 0
 
     def prepare(self) -> None:
-        """Choose the keys and enter what they have."""
+        """Choose the keys and enter what they have: all writers do, before the first one writes."""
         self.conn = open_session(self.dsn, f"demo writer {self.number}")
         for name, pool in self.workload.pools.items():
             keys = choose_keys(self.conn, pool, self.number, self.writers, KEYS)
