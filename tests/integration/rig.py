@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from cdc.capture import Capture
-from cdc.log import Log, open_log
+from cdc.log import Log, Record, open_log
 from consumers.backfill import backfill
 from consumers.converge import Result
 from consumers.worker import Worker
 from cutover.plan import load_plan
 from cutover.prepare import prepare
-from sql import render
 from sql.compare import any_differs
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.model import Move, Plan
+from sql.names import quote
 
 SCHEMA = """
 CREATE SCHEMA shop;
@@ -111,29 +111,34 @@ SELECT p."Land", p."Nummer", p."Währung", p.betrag, r.prozent
 """
 
 
-def write_plan(folder: Path, name: str) -> Path:
-    """The shop's plan as a folder."""
+FILES = {"plan.toml": PLAN, "item.sql": ITEM, "ledger.sql": LEDGER, "mark.sql": MARK, "price.sql": PRICE}
+
+
+def write_plan(folder: Path, name: str, files: Mapping[str, str] = FILES) -> Path:
+    """A plan as a folder, the shop's unless other files are given; `{name}` in plan.toml becomes its name."""
     folder.mkdir(exist_ok=True)
-    files = {
-        "plan.toml": PLAN.format(name=name),
-        "item.sql": ITEM,
-        "ledger.sql": LEDGER,
-        "mark.sql": MARK,
-        "price.sql": PRICE,
-    }
     for file, text in files.items():
-        (folder / file).write_text(text, encoding="utf-8")
+        named = text.replace("{name}", name) if file == "plan.toml" else text
+        (folder / file).write_text(named, encoding="utf-8")
     return folder
 
 
 class Rig:
-    """The shop on one database and one log."""
+    """A plan's world, the shop unless another is given, on one database and one log."""
 
-    def __init__(self, dsn: str, name: str, address: str, folder: Path) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        name: str,
+        address: str,
+        folder: Path,
+        schema: str = SCHEMA,
+        files: Mapping[str, str] = FILES,
+    ) -> None:
         self.dsn, self.name, self.address = dsn, name, address
-        self.folder = write_plan(folder / "plan", name)
+        self.folder = write_plan(folder / "plan", name, files)
         self.conn: Connection = connect(dsn, "test")
-        self.conn.execute(SCHEMA.encode(), prepare=False)
+        self.conn.execute(schema.encode(), prepare=False)
         self.log: Log = open_log(address)
         self._running: list[tuple[threading.Thread, threading.Event, list[BaseException]]] = []
 
@@ -220,21 +225,25 @@ class Rig:
             )
 
     def records(self, move: str) -> list[bytes]:
-        """Every record that a move's topic holds now."""
+        """The value of every record that a move's topic holds now."""
+        return [record.value for record in self.placed(move)]
+
+    def placed(self, move: str) -> list[Record]:
+        """Every record that a move's topic holds now, in the order of its partition."""
         topic = self.move(move).topic
         ends = self.log.end_offsets(topic)
         reader = self.log.reader()
         reader.assign({(topic, partition): 0 for partition in range(len(ends))})
-        values: list[bytes] = []
+        found: list[Record] = []
         open_ends = {partition for partition, end in enumerate(ends) if end}
         while open_ends:
             for record in reader.poll(5):
                 if record.offset < ends[record.partition]:
-                    values.append(record.value)
+                    found.append(record)
                 if record.offset >= ends[record.partition] - 1:
                     open_ends.discard(record.partition)
         reader.close()
-        return values
+        return found
 
     def wait_until(self, query: str, parameters: tuple[object, ...] = (), timeout: float = 30) -> None:
         """Wait until a query of one boolean says true."""
@@ -249,7 +258,7 @@ class Rig:
     def difference(self, name: str) -> list[tuple[object, ...]]:
         """The keys of a move for which the target is not what the mapping says, as its policy understands it."""
         move = self.move(name)
-        names = [render.quote(k.name) for k in move.key]
+        names = [quote(k.name) for k in move.key]
         using, written = ", ".join(names), move.written
         keys = ", ".join(f"{n}::text" for n in names)
         if move.rows == "existing":
@@ -277,7 +286,13 @@ class Rig:
 @contextmanager
 def shop(dsn: str, name: str, address: str, folder: Path) -> Iterator[Rig]:
     """A prepared shop; nothing runs yet."""
-    rig = Rig(dsn, name, address, folder)
+    with prepared(Rig(dsn, name, address, folder)) as rig:
+        yield rig
+
+
+@contextmanager
+def prepared(rig: Rig) -> Iterator[Rig]:
+    """A rig once it is prepared; it is closed at the end."""
     try:
         rig.prepare()
         yield rig
