@@ -20,6 +20,7 @@ class Lineage:
         self._shapes = shapes
         self._rows: dict[Query, Reads] = {}
         self._matching: set[Leaf] = set()
+        self._matches: dict[Leaf, Reads] = {}
         self._unique_right: dict[Join, bool] = {}
 
     def output(self, query: Query, index: int) -> Reads:
@@ -118,8 +119,11 @@ class Lineage:
 
     def _match(self, leaf: Leaf) -> Reads:
         """What decides whether the nullable side of an outer join is there."""
-        if leaf in self._matching:
+        if leaf in self._matches:
+            return self._matches[leaf]
+        if leaf in self._matching:  # its own condition reads it; whoever asked first has the rest
             return _NONE
+        whole = not self._matching
         self._matching.add(leaf)
         try:
             found = _NONE
@@ -127,9 +131,11 @@ class Lineage:
                 if side == {"left": "right", "right": "left"}.get(join.kind, side) and join.kind != "inner":
                     sides = (join.left, join.right) if join.kind == "full" else (getattr(join, side),)
                     found |= self._conditions(join.on) | _union(self._tree(tree) for tree in sides)
-            return found
         finally:
             self._matching.discard(leaf)
+        if whole:
+            self._matches[leaf] = found
+        return found
 
     def _values(self, expression: Expression) -> Reads:
         inner = [leaf.query for leaf in expression.subqueries if leaf.query is not None]

@@ -82,7 +82,7 @@ def analyse(
     doubled = [name for name in root.columns if "\0" in name]
     if doubled:
         raise PlanError(f"the mapping yields {quote(doubled[0].split(chr(0))[0])} twice", file=file, line=1)
-    reading = _Reading(sql, parsed, key, target, tables, file)
+    reading = _Reading(sql, parsed, key, target, tables, file, Lineage(tables))
     sources, untraced = reading.sources(overridden)
     outputs = reading.outputs(sources)
     unique, many = reading.unique()
@@ -106,6 +106,7 @@ class _Reading:
     target: Name
     tables: Mapping[Name, Shape]
     file: str | None
+    lineage: Lineage
 
     @property
     def key_nodes(self) -> tuple[Column, ...]:
@@ -113,7 +114,7 @@ class _Reading:
 
     def rows(self) -> Reads:
         """What decides which keys there are: which rows the mapping yields, and the values of their keys."""
-        lineage, root = Lineage(self.tables), self.parsed.root
+        lineage, root = self.lineage, self.parsed.root
         assert root.query is not None
         found = lineage.rows(root.query)
         for node in self.key_nodes:
@@ -168,7 +169,7 @@ class _Reading:
 
     def _used(self) -> dict[Name, frozenset[str]]:
         """The columns of each source that any output or the rows of the mapping depend on."""
-        lineage, root = Lineage(self.tables), self.parsed.root
+        lineage, root = self.lineage, self.parsed.root
         assert root.query is not None
         reads = self.rows()
         for index, node in enumerate(root.nodes):
@@ -197,7 +198,7 @@ class _Reading:
 
     def outputs(self, sources: tuple[SourceUse, ...]) -> tuple[OutputUse, ...]:
         """Every column of the mapping with its lineage, key columns first."""
-        lineage, root = Lineage(self.tables), self.parsed.root
+        lineage, root = self.lineage, self.parsed.root
         assert root.query is not None
         rows = self.rows()
         found = []
