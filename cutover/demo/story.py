@@ -37,7 +37,7 @@ from sql.files import load
 from sql.model import Plan
 
 _LOG = logging.getLogger(__name__)
-_RATE = 55.0  # transactions a second of each writer: the demo proves, it does not race
+_RATE = 40.0  # transactions a second of each writer: the demo proves, it does not race
 _DWELL = 1.5  # seconds on a side after a flip
 _PATIENCE = 120.0  # seconds for what must come to pass
 _GATE = 30.0  # seconds for a gate that lag keeps closed
