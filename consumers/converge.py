@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from cdc.frame import Frame
 from consumers import dead_letters, positions
 from consumers.dead_letters import Key, Letter
 from consumers.positions import Advance
@@ -33,13 +34,13 @@ class Batch:
     """What one transaction applies: keys of one move with the transactions to wait for, and where that leads.
 
     keys: each distinct key, with the partition and log offset that asked for it.
-    xids: top-level transaction ids that must be visible first; `newest` is the newest of them.
+    frames: the frames that the keys came from; their transactions must be visible first.
     """
 
     move: Move
     keys: dict[Key, tuple[int, int]]
     sources: set[str]  # empty: any may have changed
-    xids: set[int]
+    frames: list[Frame]
     expected: dict[int, int]
     steps: dict[int, Advance]
 
@@ -89,7 +90,7 @@ class Converger:
         try:
             locked = positions.lock(self.conn, batch.move, batch.expected)
             if keys:
-                self._wait_visible(locked.snapshot, batch.xids)
+                self._wait_visible(locked.snapshot, batch.frames)
                 faultpoints.reached("consume.before-converge")
                 done = self._converge(keys, batch)
                 duplicates = {letter.key for letter in done.letters}
@@ -115,9 +116,13 @@ class Converger:
         if not self.conn.closed and not self.conn.broken:
             self.conn.execute("ROLLBACK", prepare=False)
 
-    def _wait_visible(self, snapshot: positions.Snapshot, xids: set[int]) -> None:
-        """A commit is decoded from WAL before it leaves the list of running transactions (A1): wait until it has."""
-        hidden = [xid for xid in xids if snapshot.hides(xid)]
+    def _wait_visible(self, snapshot: positions.Snapshot, frames: Sequence[Frame]) -> None:
+        """A commit is decoded from WAL before it leaves the list of running transactions (A1): wait until it has.
+
+        A frame whose newest transaction is older than every running one needs no closer look.
+        """
+        recent = [each for each in frames if each.xid and snapshot.may_hide(each.xid)]
+        hidden = [xid for each in recent for xid in each.xids() if snapshot.hides(xid)]
         deadline = time.monotonic() + 30
         while hidden:
             if time.monotonic() > deadline:

@@ -30,11 +30,12 @@ class Snapshot:
 
     def hides(self, xid: int) -> bool:
         """Is a committed transaction, given by its 32 low bits, not visible yet?"""
-        distance = (xid - self.xmin) & 0xFFFFFFFF
-        if distance >= 1 << 31:
-            return False  # before xmin
-        full = self.xmin + distance
-        return full >= self.xmax or full in self.in_progress
+        full = self.xmin + ((xid - self.xmin) & 0xFFFFFFFF)
+        return self.may_hide(xid) and (full >= self.xmax or full in self.in_progress)
+
+    def may_hide(self, xid: int) -> bool:
+        """Is it as new as the oldest running transaction, or newer?"""
+        return (xid - self.xmin) & 0xFFFFFFFF < 1 << 31
 
 
 @dataclass(frozen=True, slots=True)

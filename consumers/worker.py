@@ -248,7 +248,7 @@ class Session:
     def _batch(self, move: Move) -> tuple[Batch | None, list[tuple[Partition, int]]]:
         """Whole frames of every leased partition of a move, in turn, up to the move's limit of keys."""
         limit = self.limit[move.name]
-        batch = Batch(move, {}, set(), set(), {}, {})
+        batch = Batch(move, {}, set(), [], {}, {})
         taken: list[tuple[Partition, int]] = []
         everything = False
         raw: dict[bytes, tuple[int, int]] = {}
@@ -269,7 +269,7 @@ class Session:
                     everything = True
                 elif each.kind == frame.CHANGES:
                     batch.sources.update(each.sources)
-                    batch.xids |= each.xids()
+                    batch.frames.append(each)
                     newest = max(newest, each.time)
             taken.append((partition, count))
             batch.expected[number] = partition.offset
