@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from collections.abc import Callable
 
 from bench import application, backfill_rate, capture_rate, end_to_end, flat, latency, memory
 from tests.services.choose import Services
 
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Callable[..., object]] = {
     "capture": capture_rate.measure,
     "end-to-end": end_to_end.measure,
     "latency": latency.measure,

@@ -60,7 +60,9 @@ class Invocation:
 
     def document(self, value: object) -> None:
         """Print the command's one JSON document."""
-        sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str) + b"\n")
+        sys.stdout.buffer.write(
+            orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str) + b"\n"
+        )
         sys.stdout.buffer.flush()
 
 

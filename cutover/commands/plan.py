@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
         """What the plan says: moves, sources, the key of each source, where each column comes from, findings."""
         folder = load_plan(call.settings.plan)
         with connect(call.settings.dsn, f"plan {folder.name}") as conn:
-            plan = compile_plan(conn, folder)
+            plan = compile_plan(conn, folder, sample=True)
         if call.json:
             call.document(document(plan))
         else:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def write(rig: Rig, round_: int) -> None:
 def test_dying_at_a_fault_point_loses_nothing(rig: Rig, point: str) -> None:
     """The process dies there, another takes its place, and both sides end equal."""
     command = point.split(".")[0]
-    runs = {"capture": rig.capture, "consume": rig.consume, "backfill": rig.backfill}
+    runs: dict[str, Callable[[], object]] = {"capture": rig.capture, "consume": rig.consume, "backfill": rig.backfill}
     for name in ("capture", "consume"):
         if name != command:
             runs[name]()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -186,9 +185,9 @@ def test_the_target_equals_the_mapping_after_anything(
     monkeypatch.setattr(worker, "MAX_BATCH", 50)
     monkeypatch.setattr(worker, "REBALANCE", 0.1)
     with shop(dsn, plan_name, log_address, tmp_path) as rig:
-        machine: Callable[[], Shop] = type("PreparedShop", (Shop,), {"rig": rig, "runs": {}})
-        type.__setattr__(machine, "runs", {"capture": [rig.capture()], "consume": [rig.consume()]})  # type: ignore[arg-type]
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        runs = {"capture": [rig.capture()], "consume": [rig.consume()]}
+        machine = type("PreparedShop", (Shop,), {"rig": rig, "runs": runs})
+        run_state_machine_as_test(
             machine,
             settings=settings(
                 max_examples=4,
