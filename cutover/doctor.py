@@ -162,16 +162,19 @@ def _log(conn: Connection, plan: str, log: Log) -> Iterator[Problem]:
         identity = log.identity()
         for recorded, address, move, topic, topic_identity, offsets, _ in rows:
             if recorded is not None and recorded != identity:
-                yield Problem(
-                    "broken",
-                    f"this log, {log.address}, is not the one that was prepared",
-                    f"the plan was prepared with {address}",
-                    f"--log {address}, or cutover heal if that log is lost",
-                )
+                yield _other_log(log, address)
                 return
             yield from _topic(log, move, topic, topic_identity, offsets)
     except Unreachable as error:
         yield _unreachable(error, f"the log {log.address} does not answer")
+
+
+def _other_log(log: Log, address: str) -> Problem:
+    if log.address == address:
+        why, cure = "it was lost, or made anew: what it held is not there", "cutover heal"
+    else:
+        why, cure = f"the plan was prepared with {address}", f"--log {address}, or cutover heal if that log is lost"
+    return Problem("broken", f"this log, {log.address}, is not the one that was prepared", why, cure)
 
 
 def _topic(log: Log, move: str, topic: str, prepared: str | None, offsets: list[int]) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from cutover.settings import Settings, open_settings_log
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
-from sql.errors import Refused, UsageError
+from sql.errors import Gap, Halted, Refused, UsageError
 from sql.model import Move, Plan
 
 
@@ -68,6 +68,19 @@ def _same_log(conn: Connection, plan: Plan, log: Log) -> None:
         raise UsageError(
             f"plan {plan.name} was prepared with the log {row[0]}, this is {log.address}", cure=f"--log {row[0]}"
         )
+
+
+def refuse_standing_still(conn: Connection, plan: Plan, moves: Sequence[Move]) -> None:
+    """Raises Gap or Halted when consumers stand by: whoever waits for them would wait for ever."""
+    row = conn.execute("SELECT gap FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
+    if row and row[0]:
+        raise Gap(f"changes may be missing: {row[0]}", cure="cutover heal")
+    halted = conn.execute(
+        "SELECT move, halted FROM cutover.move WHERE plan = %s AND move = ANY (%s) AND halted IS NOT NULL",
+        (plan.name, [move.name for move in moves]),
+    ).fetchone()
+    if halted:
+        raise Halted(f"{halted[0]} is halted: {halted[1]}", cure=f"cutover heal {halted[0]}")
 
 
 def chosen(plan: Plan, names: Sequence[str] | None) -> list[Move]:

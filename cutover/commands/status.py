@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Annotated
 
 import typer
@@ -29,11 +30,12 @@ def add_to(app: typer.Typer) -> None:
         """Where everything stands: slot, capture, partitions, lag, sides, dead letters, gaps."""
         if watch and call.json:
             raise UsageError("--watch and --json exclude each other", cure="call `cutover status --json` repeatedly")
+        stop = stop_on_signals() if watch else threading.Event()
         plan = load_plan(call.settings.plan).name
         log = open_settings_log(call.settings)
         with connect(call.settings.dsn, "status") as conn:
             if watch:
-                return _watch(call, conn, plan, log)
+                return _watch(call, conn, plan, log, stop)
             found = read_status(conn, plan, log)
         if call.json:
             call.document(found.model_dump())
@@ -42,8 +44,7 @@ def add_to(app: typer.Typer) -> None:
         return _exit_code(found)
 
 
-def _watch(call: Invocation, conn: Connection, plan: str, log: Log) -> int:
-    stop = stop_on_signals()
+def _watch(call: Invocation, conn: Connection, plan: str, log: Log, stop: threading.Event) -> int:
     with Live(console=call.out, auto_refresh=False) as live:
         while True:
             live.update(render_status(read_status(conn, plan, log)), refresh=True)

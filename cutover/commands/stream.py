@@ -14,8 +14,9 @@ from consumers.worker import Worker
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
 from cutover.run import Child, Supervisor
-from cutover.service import chosen, open_service
+from cutover.service import chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
+from sql.connection import connect
 from sql.errors import Unreachable
 
 _AGAIN = 30.0  # seconds between looks at a plan in which nothing depends on the clock
@@ -70,7 +71,10 @@ def add_to(app: typer.Typer) -> None:
         stop = stop_on_signals()
         service = open_service(call.settings)
         touched: dict[str, int] = {}
-        for move in chosen(service.plan, moves):
+        wanted = chosen(service.plan, moves)
+        with connect(call.settings.dsn, f"backfill {service.plan.name}") as conn:
+            refuse_standing_still(conn, service.plan, wanted)
+        for move in wanted:
             if stop.is_set():
                 break
             with progress(call, f"backfill {move.name}") as report:

@@ -21,11 +21,16 @@ def bare(tmp_path: Path) -> Cli:
 @pytest.fixture
 def tour(tmp_path: Path, dsn: str, log_address: str, plan_name: str) -> Cli:
     """The command on the tour's legacy database, with its plan under a name of its own."""
-    folder = tmp_path / "plan"
-    folder.mkdir()
+    return tour_on(tmp_path, dsn, log_address, plan_name)
+
+
+def tour_on(folder: Path, dsn: str, log: str, name: str) -> Cli:
+    """Install the tour's legacy database, and its plan under this name in `folder`."""
+    plan = folder / "plan"
+    plan.mkdir()
     for file in (TOUR / "plan").iterdir():
-        text = file.read_text().replace('name = "lager"', f'name = "{plan_name}"')
-        (folder / file.name).write_text(text)
+        text = file.read_text().replace('name = "lager"', f'name = "{name}"')
+        (plan / file.name).write_text(text)
     with psycopg.connect(dsn) as conn:
         conn.execute((TOUR / "legacy.sql").read_text().encode())
-    return Cli(tmp_path, {"CUTOVER_DSN": dsn, "CUTOVER_LOG": log_address, "CUTOVER_PLAN": str(folder)})
+    return Cli(folder, {"CUTOVER_DSN": dsn, "CUTOVER_LOG": log, "CUTOVER_PLAN": str(plan)})

@@ -61,6 +61,7 @@ def test_a_lost_slot_is_a_gap_until_every_key_is_touched(tour: Cli, dsn: str, pl
     assert "does not exist on this server" in refused.said
     assert "cutover heal" in refused.said
     assert "does not exist" in tour.run("status", "--json").document["slot"]["gap"]
+    assert "cutover heal" in tour.run("backfill", code=5).said
 
     assert tour.run("heal", code=None, CUTOVER_FAULT=point).code == -signal.SIGKILL
     assert tour.run("doctor", "--json", code=5).document["healthy"] is False
@@ -101,6 +102,7 @@ def test_a_truncated_source_halts_until_it_is_accepted(tour: Cli, dsn: str) -> N
         doctor = tour.run("doctor", "--json", code=5).document
         assert [each["cure"] for each in doctor["problems"] if "halted" in each["what"]] == ["cutover heal product"]
         assert "was truncated" in tour.run("status", "--json").document["moves"][0]["halted"]
+        assert "cutover heal product" in tour.run("backfill", code=5).said
         assert tour.run("heal", "product", "--json").document["halts"].keys() == {"product"}
         proof = tour.eventually("reconcile", "--json").document
         assert proof["moves"][0]["rows"]["compared"] == 1000

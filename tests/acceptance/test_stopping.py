@@ -99,3 +99,11 @@ def test_two_captures_at_once(tour: Cli, dsn: str) -> None:
             assert first.stop() == 0
             second.wait_for("capturing")
             assert second.stop() == 0
+
+
+@ONE
+def test_watching_ends_with_0(tour: Cli, dsn: str) -> None:
+    tour.run("prepare", "--set-identity")
+    with tour.start("status", "--watch") as watching:
+        wait_for_sessions(dsn, 1)
+        assert watching.stop(signal.SIGINT) == 0
