@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -57,7 +58,7 @@ class Application:
             raise
 
     def obey(self) -> None:
-        """Take the parent's words until it says stop, or is gone."""
+        """Take the parent's words until it says stop. Without a parent, end at once: nobody asks for the ledger."""
         for line in sys.stdin.buffer:
             word = line.strip()
             if word == b"read":
@@ -65,8 +66,9 @@ class Application:
             elif word == b"probe":
                 self.begin(self.prober.run)
             elif word == b"stop":
-                break
-        self.stop.set()
+                self.stop.set()
+                return
+        os._exit(1)
 
     def counts(self) -> Counts:
         failed: Counter[str] = Counter()

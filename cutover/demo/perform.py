@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,9 @@ from psycopg.types.json import set_json_loads
 from cutover.demo.ledger import Effect
 from cutover.demo.workload import Pool, Transaction, Workload
 from sql.connection import Connection, connect
+from sql.errors import Unreachable
+
+_RECONNECT = 0.1  # seconds
 
 
 @dataclass(slots=True)
@@ -26,6 +30,17 @@ def open_session(dsn: str, name: str) -> Connection:
     """A session of the application: JSON stays the text that the server sent."""
     conn = connect(dsn, name)
     set_json_loads(_as_text, conn)
+    return conn
+
+
+def reopen(conn: Connection, dsn: str, name: str) -> Connection:
+    """The session as it is, or another one in place of one that was lost; waits for the server."""
+    while conn.closed:
+        conn.close()
+        try:
+            return open_session(dsn, name)
+        except Unreachable:
+            time.sleep(_RECONNECT)
     return conn
 
 

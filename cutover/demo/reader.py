@@ -6,12 +6,14 @@ import random
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import psycopg
 
-from cutover.demo.perform import open_session
+from cutover.demo.perform import open_session, reopen
 from cutover.demo.workload import Workload
 from cutover.demo.writer import Timeline, Writer
+from sql.connection import Connection
 
 _LOOK = 0.001  # seconds between two looks of the probe
 _PATIENCE = 60.0  # seconds until a probe's write is taken for lost
@@ -31,7 +33,8 @@ class Reader:
         if not reads:
             return
         chance, weights = random.Random(self.number), [each.weight for each in reads]
-        conn = open_session(self.dsn, f"demo reader {self.number}")
+        name = f"demo reader {self.number}"
+        conn = open_session(self.dsn, name)
         due = time.monotonic()
         while not stop.wait(max(0.0, due - time.monotonic())):
             read = chance.choices(reads, weights)[0]
@@ -41,8 +44,7 @@ class Reader:
                     conn.execute(statement.text.encode(), {"key": chance.choice(self.keys[read.pool])}).fetchall()
             except psycopg.Error as error:
                 self.failures[error.sqlstate or type(error).__name__] += 1
-                if conn.closed:
-                    conn = open_session(self.dsn, f"demo reader {self.number}")
+                conn = reopen(conn, self.dsn, name)
             self.timeline.add(begun)
             due = max(due + chance.uniform(0.5, 1.5) / self.rate, time.monotonic())
         conn.close()
@@ -57,19 +59,27 @@ class Probe:
         self.missing: list[str] = []  # keys of writes that were never seen
 
     def run(self, stop: threading.Event) -> None:
-        """Probe until stopped."""
-        probe = self.writer.workload.probe
+        """Probe until stopped. A probe that is under way then counts neither way: the ledger has its write."""
         conn = open_session(self.writer.dsn, "demo probe")
         while not stop.wait(1 / self.rate):
-            values = self.writer.write(probe.write)
+            values = self.writer.write(self.writer.workload.probe.write)
             if values is None:
                 continue
             committed = time.monotonic()
-            while conn.execute(probe.read.encode(), values).fetchone() is None:
-                if time.monotonic() - committed > _PATIENCE:
+            while not stop.is_set():
+                conn, seen = self._look(conn, values)
+                waited = time.monotonic() - committed
+                if seen:
+                    self.lags.append(waited)
+                    break
+                if waited > _PATIENCE:
                     self.missing.append(values["key"])
                     break
                 time.sleep(_LOOK)
-            else:
-                self.lags.append(time.monotonic() - committed)
         conn.close()
+
+    def _look(self, conn: Connection, values: dict[str, Any]) -> tuple[Connection, bool]:
+        try:
+            return conn, conn.execute(self.writer.workload.probe.read.encode(), values).fetchone() is not None
+        except psycopg.Error:
+            return reopen(conn, self.writer.dsn, "demo probe"), False

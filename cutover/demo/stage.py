@@ -52,14 +52,14 @@ def stage(settings: Settings) -> Iterator[Stage]:
     name = load_plan(settings.plan).name
     new = f"{name[:18]}_{secrets.token_hex(3)}"
     with ExitStack() as stack:
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="cutover-demo-", ignore_cleanup_errors=True))
-        )
-        copy_plan(source, folder / "plan", name, new)
+        home = None  # a folder that even a demo that is killed does not leave behind
         if settings.dsn:
             dsn = stack.enter_context(_database(settings.dsn, f"cutover_demo_{new}"))
         else:
-            dsn = stack.enter_context(ThrowawayPostgres()).dsn
+            server = stack.enter_context(ThrowawayPostgres())
+            dsn, home = server.dsn, server.folder
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cutover-demo-", dir=home)))
+        copy_plan(source, folder / "plan", name, new)
         given = "log" in settings.model_fields_set
         log_address = settings.log if given else f"sqlite:///{folder / 'log.db'}"
         own = Settings(dsn=dsn, log=log_address, plan=str(folder / "plan"))

@@ -14,14 +14,12 @@ from typing import Any
 import psycopg
 
 from cutover.demo.ledger import Ledger
-from cutover.demo.perform import Done, choose_keys, open_session, perform, read_rows
+from cutover.demo.perform import Done, choose_keys, open_session, perform, read_rows, reopen
 from cutover.demo.workload import Transaction, Workload
-from sql.connection import Connection
-from sql.errors import Unreachable
 
 KEYS = 400  # of each pool for each writer, to begin with
 _HOT, _HOT_SHARE = 8, 0.25  # a quarter of the writes go to a few keys
-_RECONNECT = 0.1  # seconds
+_LOOK = 0.1  # seconds
 _XID = "SELECT pg_current_xact_id_if_assigned()::text"
 _STATUS = "SELECT pg_xact_status(%s::xid8)"
 
@@ -82,10 +80,11 @@ class Writer:
         self.pools: dict[str, Keys] = {}
         self._chance = random.Random(number)
         self._count = 0
+        self._name = f"demo writer {number}"
 
     def prepare(self) -> None:
         """Choose the keys and enter what they have: all writers do, before the first one writes."""
-        self.conn = open_session(self.dsn, f"demo writer {self.number}")
+        self.conn = open_session(self.dsn, self._name)
         for name, pool in self.workload.pools.items():
             keys = choose_keys(self.conn, pool, self.number, self.writers, KEYS)
             self.ledger.open(read_rows(self.conn, pool, keys))
@@ -151,19 +150,10 @@ class Writer:
                 row = self.conn.execute(_STATUS, (xid,)).fetchone()
                 if row is not None and row[0] != "in progress":
                     return bool(row[0] == "committed")
-            time.sleep(_RECONNECT)
+            time.sleep(_LOOK)
 
     def _recover(self) -> None:
         """Leave the failed transaction; connect again where the session was lost."""
         with suppress(psycopg.Error):
             self.conn.execute("ROLLBACK")
-        while self.conn.closed:
-            with suppress(Unreachable):
-                self.conn = _reopen(self.conn, self.dsn, self.number)
-                return
-            time.sleep(_RECONNECT)
-
-
-def _reopen(conn: Connection, dsn: str, number: int) -> Connection:
-    conn.close()
-    return open_session(dsn, f"demo writer {number}")
+        self.conn = reopen(self.conn, self.dsn, self._name)
