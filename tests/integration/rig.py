@@ -139,8 +139,14 @@ class Rig:
         self.folder = write_plan(folder / "plan", name, files)
         self.conn: Connection = connect(dsn, "test")
         self.conn.execute(schema.encode(), prepare=False)
-        self.log: Log = open_log(address)
+        self._logs: list[Log] = []
+        self.log = self.open_log()
         self._running: list[tuple[threading.Thread, threading.Event, list[BaseException]]] = []
+
+    def open_log(self) -> Log:
+        """Another way into the log, closed with the rig: a run has its own, as a process of its own would."""
+        self._logs.append(open_log(self.address))
+        return self._logs[-1]
 
     def compile(self) -> Plan:
         with connect(self.dsn, "test") as conn:
@@ -177,10 +183,10 @@ class Rig:
         return stop
 
     def capture(self) -> threading.Event:
-        return self.start(Capture(self.dsn, self.plan, open_log(self.address), self.compile).run)
+        return self.start(Capture(self.dsn, self.plan, self.open_log(), self.compile).run)
 
     def consume(self, on_batch: Callable[[Move, Result, float], None] | None = None) -> threading.Event:
-        return self.start(Worker(self.dsn, self.plan, open_log(self.address), self.compile, on_batch).run)
+        return self.start(Worker(self.dsn, self.plan, self.open_log(), self.compile, on_batch).run)
 
     def stop(self, *events: threading.Event) -> list[BaseException]:
         """Stop these runs (all without arguments) and wait for their end; the errors that they ended with."""
@@ -280,7 +286,8 @@ class Rig:
     def close(self) -> None:
         self.stop()
         self.conn.close()
-        self.log.close()
+        for log in self._logs:
+            log.close()
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from cdc import frame
-from cdc.log import open_log
 from consumers.refresh import Refresher
 from tests.integration.rig import Rig, prepared
 
@@ -71,7 +70,7 @@ def rig(dsn: str, plan_name: str, log_address: str, tmp_path: Path) -> Iterator[
 
 def test_a10_what_only_the_clock_changes_is_refreshed(rig: Rig) -> None:
     """Leases run out and nothing is written; their keys are touched in the notation of changes."""
-    rig.start(Refresher(rig.dsn, rig.plan, open_log(rig.address)).run)
+    rig.start(Refresher(rig.dsn, rig.plan, rig.open_log()).run)
     rig.conn.execute(
         "INSERT INTO m.lease SELECT n % 2 = 0, '10.0.0.0'::inet + n, now() + interval '5 s' FROM generate_series(1, 20) n"
     )
