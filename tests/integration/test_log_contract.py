@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
 
 from cdc.frame import MAX_FRAME
 from cdc.log import Log, LogReader, LogWriter, Record, open_log
-from cdc.sqlite_log import SqliteLog
 from sql.errors import Gap, Refused
+from tests.services.topics import forget
 
 SECONDS = 60  # for what takes milliseconds on an idle machine
 spawn = multiprocessing.get_context("spawn")
@@ -79,16 +78,6 @@ def poll_for_ever(reader: LogReader) -> None:
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         reader.poll(0.2)
-
-
-def forget(log: Log, topic: str, partition: int, before: int) -> None:
-    """Let the log lose its oldest records, as retention does."""
-    if isinstance(log, SqliteLog):
-        log.prune(topic, partition, before)
-        return
-    admin = KafkaAdminClient(bootstrap_servers=log.address.removeprefix("kafka://"))
-    admin.delete_records({TopicPartition(topic, partition): before})
-    admin.close()
 
 
 def test_appends_are_acknowledged_and_read_back_in_order(

@@ -1,10 +1,12 @@
-"""The topics of one plan, and their end."""
+"""The topics of one plan, what they lose, and their end."""
 
 from __future__ import annotations
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import UnknownTopicOrPartitionError
 
+from cdc.log import Log
+from cdc.sqlite_log import SqliteLog
 from tests.services.kafka import KafkaServer
 
 
@@ -27,6 +29,16 @@ def delete_topics_of(server: KafkaServer, plan: str) -> None:
         return  # the test's own deletion came first
     finally:
         admin.close()
+
+
+def forget(log: Log, topic: str, partition: int, before: int) -> None:
+    """Let the log lose its oldest records, as retention does."""
+    if isinstance(log, SqliteLog):
+        log.prune(topic, partition, before)
+        return
+    admin = KafkaAdminClient(bootstrap_servers=log.address.removeprefix("kafka://"))
+    admin.delete_records({TopicPartition(topic, partition): before})
+    admin.close()
 
 
 def _topics(admin: KafkaAdminClient, plan: str) -> list[str]:
