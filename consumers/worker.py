@@ -17,12 +17,13 @@ import psycopg
 from cdc import frame, slot
 from cdc.capture import PlanChanged
 from cdc.frame import PG_EPOCH_US, Frame, UnreadableFrame
-from cdc.log import Log, LogReader, Record
+from cdc.log import Log
 from cdc.router import decode_key
 from consumers import positions
 from consumers.converge import Batch, Converger, Result
 from consumers.lease import IDLE_SESSION_TIMEOUT, Lease, Leases
 from consumers.positions import Advance
+from consumers.prefetch import Fetched, Prefetcher
 from sql.connection import Connection, connect, own, transient
 from sql.errors import Busy, CutoverError, Gap, Halted, Refused, Unreachable
 from sql.files import load
@@ -118,7 +119,7 @@ class Session:
             self.watched = self._watch_row()
             self.leases = Leases(self.conn, self.plan)
             self.convergers = {move.name: Converger(self.conn, move, self.worker.name) for move in self.plan.moves}
-            self.reader: LogReader = self.worker.log.reader()
+            self.reader = Prefetcher(self.worker.log)
             try:
                 self._loop(stop)
             finally:
@@ -137,7 +138,7 @@ class Session:
                 self.last_watch = now
             ready = any(partition.frames for partition in self.partitions.values())
             if self.queued < QUEUE_BYTES:
-                self._take(self.reader.poll(0 if ready else POLL_IDLE))
+                self._take(self.reader.take(0 if ready else POLL_IDLE))
             for move in self.moves.values():
                 self._apply(move)
 
@@ -183,20 +184,18 @@ class Session:
 
     # Reading
 
-    def _take(self, records: Iterable[Record]) -> None:
+    def _take(self, records: Iterable[Fetched]) -> None:
         for record in records:
             partition = self.partitions.get((record.topic, record.partition))
             if partition is None:
                 continue
-            try:
-                decoded = frame.decode(record.value)
-            except UnreadableFrame as error:
-                self._halt(record, error)
+            if isinstance(record.frame, UnreadableFrame):
+                self._halt(record, record.frame)
                 return
-            partition.frames.append((record.offset, decoded, len(record.value)))
-            self.queued += len(record.value)
+            partition.frames.append((record.offset, record.frame, record.size))
+            self.queued += record.size
 
-    def _halt(self, record: Record, error: UnreadableFrame) -> None:
+    def _halt(self, record: Fetched, error: UnreadableFrame) -> None:
         """An unreadable record stops its move with the offset, and is never skipped (L6)."""
         move = self.moves[record.topic]
         why = f"partition {record.partition}, offset {record.offset}: {error}"
