@@ -211,9 +211,13 @@ def test_s4_the_marker_is_committed_and_flushed_so_that_capture_meets_it(own_ser
         it.run("UPDATE new.t SET name = 'drift' WHERE id = 5")
         assert it.reconcile().verdict == "drift"
         changes = it.run("SELECT data FROM pg_logical_slot_get_changes('reader', NULL, NULL)")
-        messages = [data for (data,) in changes if data.startswith("message: transactional: 0 prefix: cutover")]
-        assert messages
-        assert all(data.endswith("content:watermark") for data in messages)
+        seen = [data for (data,) in changes]
+        marks = [at for at, data in enumerate(seen) if data.startswith("message: transactional: 0 prefix: cutover")]
+        assert marks
+        for at in marks:  # a transaction of its own around it, whose commit flushes
+            assert seen[at].endswith("content:watermark")
+            assert [data.split()[0] for data in seen[at + 1 : at + 4]] == ["BEGIN", "message:", "COMMIT"]
+            assert seen[at + 2].endswith("content:own")
 
 
 def test_a_stream_that_stands_still_is_waited_for_once_only(it: Arena) -> None:
