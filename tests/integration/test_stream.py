@@ -234,3 +234,13 @@ def test_others_rows_of_an_add_move_are_never_written(running: Rig) -> None:
     running.conn.execute("DELETE FROM shop.payment")
     running.drain()
     assert running.conn.execute('SELECT ref FROM shop."order" ORDER BY 1').fetchall() == [("alone",), ("theirs",)]
+
+
+def test_s10_after_wait_for_a_reader_sees_what_it_wrote(running: Rig) -> None:
+    """The application writes the old side, waits for its own commit, and reads the new side."""
+    (item,) = items(running, 1)
+    for cost in range(1, 21):
+        running.conn.execute("UPDATE shop.item_cost SET cost = %s WHERE item_id = %s", (cost, item))
+        lsn = one(running, "SELECT pg_current_wal_insert_lsn()::text")[0]
+        running.conn.execute("SELECT cutover.wait_for(%s::pg_lsn, %s, 'item', '30 s')", (lsn, running.name))
+        assert one(running, "SELECT cost::int FROM shop.item WHERE id = %s", item) == (cost,)
