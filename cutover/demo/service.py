@@ -22,12 +22,12 @@ _HAS_WORKED = "SELECT FROM cutover.position WHERE plan = %s AND worker LIKE %s"
 
 
 class Processes:
-    """Runs the service's processes; with `chaos`, kills one of the consumers with -9 every two seconds, in turn.
+    """Runs the service's processes; on demand, kills one of the consumers with -9 every two seconds, in turn.
 
     It waits for the victim to have worked: on a slow machine a consumer needs longer to start than two seconds.
     """
 
-    def __init__(self, settings: Settings, plan: str, stderr: IO[bytes], *, chaos: bool) -> None:
+    def __init__(self, settings: Settings, plan: str, stderr: IO[bytes]) -> None:
         self.kills = 0
         self._dsn, self._plan = settings.dsn, plan
         self._consumers = [Child(f"consume-{number}", ["consume"]) for number in range(1, CONSUMERS + 1)]
@@ -36,16 +36,18 @@ class Processes:
         self._stop, self._calm = threading.Event(), threading.Event()
         self._code: int | None = None
         self._threads = [threading.Thread(target=self._run, name="supervisor")]
-        if chaos:
-            logging.getLogger("cutover.run").setLevel(logging.ERROR)  # that they end is the point
-            self._threads.append(threading.Thread(target=self._kill, name="chaos"))
-        for thread in self._threads:
-            thread.start()
+        self._threads[0].start()
 
     def check(self) -> None:
         """Raises CutoverError when the supervisor has given up."""
         if self._code is not None and not self._stop.is_set():
             raise CutoverError(f"the demo's capture or consumers gave up with exit code {self._code}")
+
+    def unleash(self) -> None:
+        """Kill consumers from now on."""
+        logging.getLogger("cutover.run").setLevel(logging.ERROR)  # that they end is the point
+        self._threads.append(threading.Thread(target=self._kill, name="chaos"))
+        self._threads[-1].start()
 
     def calm(self) -> None:
         """No more kills."""

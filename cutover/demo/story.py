@@ -112,9 +112,11 @@ class Story:
         traffic = self.traffic = self._start_traffic()
         plan = self._prepare()
         with self.screen.step(f"start capture, refresh and {CONSUMERS} consumers"):
-            self.processes = Processes(self.stage.settings, plan.name, self.stage.stderr, chaos=self.options.chaos)
+            processes = self.processes = Processes(self.stage.settings, plan.name, self.stage.stderr)
             traffic.read()
         self._backfill(plan)
+        if self.options.chaos:
+            processes.unleash()
         self._stream(traffic)
         under_load = self._reconcile(plan, "reconcile under load")
         claims = [figures.claim_reconciled("both sides are equal under load", under_load)]
@@ -123,7 +125,7 @@ class Story:
                 self._flip(plan, to, title)
         with self.screen.step("stop the writers") as note:
             outcome = traffic.stop()
-            self.processes.calm()
+            processes.calm()
             note(f"{outcome.ledger.transactions:,} transactions acknowledged")
         self._drain(plan)
         planted = self._plant(plan, outcome)
@@ -135,7 +137,7 @@ class Story:
             figures.claim_nothing_failed(outcome),
         ]
         if self.options.chaos:
-            claims.append(figures.claim_killed(self.processes.kills))
+            claims.append(figures.claim_killed(processes.kills))
         reconciled = figures.reconciled("under load", under_load) + figures.reconciled("in the end", after)
         keys = sorted({each.key for each in wrong} | {key for each in reconciled for key in each.keys})
         if planted is not None:
@@ -146,7 +148,7 @@ class Story:
             log=self.stage.log.address,
             rows=self.options.rows,
             writers=self.options.writers,
-            kills=self.processes.kills,
+            kills=processes.kills,
             planted=planted,
             steps=self.screen.steps,
             writes=_writes(outcome, wrong),
