@@ -68,7 +68,12 @@ class Capture:
             except (Unreachable, psycopg.OperationalError) as error:
                 if time.monotonic() - started > 10:
                     delay = 0.2
-                logger.warning("%s; trying again in %.1f s", str(error).splitlines()[0], delay)
+                logger.warning(
+                    "%s; trying again in %.1f s",
+                    str(error).splitlines()[0],
+                    delay,
+                    extra={"cure": getattr(error, "cure", None)},
+                )
                 stop.wait(delay)
                 delay = min(delay * 2, 5.0)
 

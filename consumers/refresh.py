@@ -40,7 +40,12 @@ class Refresher:
             except (Unreachable, psycopg.Error) as error:
                 if isinstance(error, psycopg.Error) and not transient(error):
                     raise
-                logger.warning("%s; trying again in %.1f s", str(error).splitlines()[0], delay)
+                logger.warning(
+                    "%s; trying again in %.1f s",
+                    str(error).splitlines()[0],
+                    delay,
+                    extra={"cure": getattr(error, "cure", None)},
+                )
                 stop.wait(delay)
                 delay = min(delay * 2, 5.0)
 

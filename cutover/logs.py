@@ -42,7 +42,8 @@ class TextFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        cure = f"\n  cure: {record.cure}" if hasattr(record, "cure") else ""
+        known = getattr(record, "cure", None)
+        cure = f"\n  cure: {known}" if known else ""
         return self._redact(f"{time}{self._process} {level}{record.getMessage()}{cure}{trace}")
 
 
@@ -61,7 +62,7 @@ class JsonFormatter(logging.Formatter):
             "process": self._process or record.process,
             "message": self._redact(record.getMessage()),
         }
-        extra = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+        extra = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS and value is not None}
         line |= {name: self._redact(value) if isinstance(value, str) else value for name, value in extra.items()}
         if record.exc_info:
             line["trace"] = self._redact(self.formatException(record.exc_info))
