@@ -10,7 +10,7 @@ from cdc.replication import now_us
 from cdc.router import encode_key, partition_of
 from sql.model import Move
 
-KEYS_PER_FRAME = 2_000  # so that live changes never queue behind a large one
+KEYS_PER_FRAME = 1_000  # so that live changes never queue behind a large one
 
 
 def touch(writer: LogWriter, move: Move, keys: Iterable[tuple[str, ...]]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import socket
 import threading
 import time
@@ -115,7 +116,9 @@ class Session:
         self.partitions: dict[tuple[str, int], Partition] = {}  # by (topic, partition)
         self.queued = 0  # bytes read and not applied
         self.limit = {move.name: FIRST_BATCH for move in self.plan.moves}
-        self.moves = {move.topic: move for move in self.plan.moves}
+        # In another order in each session: one that never lives long must not starve the plan's last move.
+        shuffled = random.sample(self.plan.moves, len(self.plan.moves))
+        self.moves = {move.topic: move for move in shuffled}
         self.last_rebalance = self.last_watch = 0.0
 
     def run(self, stop: threading.Event) -> None:
