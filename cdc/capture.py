@@ -19,7 +19,7 @@ from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_text,
 from cdc.router import Buffer, Route, Router
 from sql import faultpoints
 from sql.connection import OWN, Connection, connect, own
-from sql.errors import CutoverError, Gap, Halted, Unreachable
+from sql.errors import CutoverError, Gap, Halted, PlanChanged, Unreachable
 from sql.files import load
 from sql.model import Plan
 
@@ -76,10 +76,6 @@ class Capture:
                 )
                 stop.wait(delay)
                 delay = min(delay * 2, 5.0)
-
-
-class PlanChanged(Exception):
-    """The control schema says that this session's plan is out of date."""
 
 
 class Session:
@@ -224,6 +220,8 @@ class Session:
                     self.capture.changes += count
                     count = 0
                     self._behind(stop)
+                    if stop.is_set():
+                        return
             elif size == 0:
                 if self.stream.wait(0):
                     continue
@@ -241,7 +239,7 @@ class Session:
         touched: dict[int, tuple[Buffer, list[bytes]]] = {}
         for buffer, key in places:
             touched.setdefault(id(buffer), (buffer, []))[1].append(key)
-        if len(message) + sum(len(key) for _, key in places) + 4096 > frame.MAX_FRAME:
+        if len(message) + sum(len(key) for _, key in places) + len(route.description) + 4096 > frame.MAX_FRAME:
             logger.warning("a row of %s of %d bytes enters the log as a touch", route.source, len(message))
             message = b""  # its key is all that converge needs (L4)
         for buffer, keys in touched.values():
@@ -256,6 +254,8 @@ class Session:
                 buffer.relations.add(route.description)
                 buffer.changes.append(message)
                 buffer.size += len(message)
+            if buffer.size > FRAME_BYTES:
+                self._flush(buffer)
 
     def _relation(self, message: bytes, lsn: int) -> None:
         relation = pgoutput.relation(message)
@@ -295,6 +295,7 @@ class Session:
         now = time.monotonic()
         if now - self.last_flush > FLUSH_BEHIND:
             self._flush_all(now)
+        self._watch_at_times(now)
         self._acknowledge(now)
         while self.in_flight > IN_FLIGHT_BYTES and not stop.is_set():
             self.writer.wait(self.flights[0][0] if self.flights else self.writer.queued(), 0.2)
@@ -310,9 +311,7 @@ class Session:
         if not inside and not pending and idle and not self.flights:
             self.confirmed = max(self.confirmed, self.processed)  # nothing in flight: a keepalive may be confirmed (C1)
         self._acknowledge(now)
-        if now - self.last_watch > WATCH:
-            self.last_watch = now
-            self._watch()
+        self._watch_at_times(now)
         self.stream.wait(FLUSH_BUSY if (pending or self.flights) else WATERMARK_BUSY if self.foreign else 0.25)
 
     def _watermark_due(self, now: float) -> bool:
@@ -382,11 +381,18 @@ class Session:
     def _confirm(self) -> None:
         """First our own record, then the slot: the slot is never ahead of what we know that we told it (C2)."""
         faultpoints.reached("capture.before-confirm")
+        if self._watch_row() != self.watched:
+            raise PlanChanged  # an old plan may have dropped what a new one reads: that must come again
         with own(self.control):
             self.control.execute(load("capture/confirm"), (lsn_text(self.confirmed), self.plan.name), prepare=True)
         self.told = self.confirmed
         self.stream.feedback(self.told, self.processed)
         faultpoints.reached("capture.after-confirm")
+
+    def _watch_at_times(self, now: float) -> None:
+        if now - self.last_watch > WATCH:
+            self.last_watch = now
+            self._watch()
 
     def _watch(self) -> None:
         """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""

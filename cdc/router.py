@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
@@ -13,6 +14,8 @@ from cdc.pgoutput import Relation, Value
 from sql.errors import Halted
 from sql.model import Move, Plan, Source
 from sql.names import Name
+
+logger = logging.getLogger("cutover.capture")
 
 
 def encode_key(components: Sequence[str]) -> bytes:
@@ -107,6 +110,25 @@ def _key(values: tuple[Value, ...] | None, positions: tuple[int, ...], other: tu
     return b"\0".join(parts)
 
 
+def _positions(relation: Relation, source: Name, columns: tuple[str, ...]) -> tuple[int, ...]:
+    """Where the key's columns stand. Raises Halted when one is gone, or no longer comes with every change (C5, C10)."""
+    positions = []
+    for column in columns:
+        at = relation.position(column)
+        if at is None:
+            raise Halted(
+                f"column {column!r} of {source} is gone or renamed",
+                cure="mend the plan; then cutover prepare and cutover heal",
+            )
+        if not relation.columns[at].key:
+            raise Halted(
+                f"the replica identity of {source} no longer holds {column!r}: a DELETE would not say which key it was",
+                cure="cutover prepare --set-identity; then cutover heal",
+            )
+        positions.append(at)
+    return tuple(positions)
+
+
 def _stripped(message: bytes, change: pgoutput.Change, keep: tuple[int, ...]) -> bytes:
     parts = [message[:5]]
     if change.old is not None:
@@ -155,12 +177,10 @@ class Router:
         for move, reader in readers:
             for column in reader.columns:
                 if relation.position(column) is None:
-                    raise Halted(
-                        f"column {column!r} of {source.name} is gone or renamed",
-                        cure="mend the plan; then cutover prepare and cutover heal",
-                    )
+                    # Converge reads the view, which follows a rename; WAL from before a `prepare` lacks its columns.
+                    logger.warning("column %s of %s is not in the stream", column, source.name)
             for columns in reader.keys:
-                positions = tuple(at for at in map(relation.position, columns) if at is not None)
+                positions = _positions(relation, source.name, columns)
                 lanes.append(Lane(positions, self.buffers[move.name], move))
         allowed = {column for _, reader in readers for column in reader.columns}
         keep = tuple(at for at, column in enumerate(relation.columns) if column.name in allowed)

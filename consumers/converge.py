@@ -26,7 +26,14 @@ _MAX_LETTERS = 10_000  # of one batch: more is not bad data but a wrong plan
 
 # Errors of the data (appendix A): the key is at fault, not the statement and not the server.
 _DATA_ERRORS = ("21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0")
+# Waits add up, and rows stay locked meanwhile: who has locked one row must not wait for another, or the application,
+# waiting for the first, reaches its deadlock_timeout before we reach our lock_timeout (A5). A lone key may wait.
+_HARDLY_WAIT = "SET LOCAL lock_timeout = '5ms'"
 _LOCKED = ("55P03", "40P01", "40001")  # lock_not_available, deadlock_detected, serialization_failure
+
+
+class TooManyLetters(Halted):
+    """Not bad data but a wrong plan."""
 
 
 @dataclass(slots=True)
@@ -63,8 +70,8 @@ class Result:
 class Converger:
     """Applies batches of one move through one session."""
 
-    def __init__(self, conn: Connection, move: Move, worker: str) -> None:
-        self.conn, self.move, self.worker = conn, move, worker
+    def __init__(self, conn: Connection, move: Move, worker: str, digest: str | None = None) -> None:
+        self.conn, self.move, self.worker, self.digest = conn, move, worker, digest
         self._statements: dict[tuple[TargetColumn, ...], str] = {}
         self._annotate = render.bind(move.annotate_sql, move) if move.annotate_sql else None
 
@@ -88,11 +95,11 @@ class Converger:
     def _transaction(self, batch: Batch, keys: Sequence[Key], result: Result, *, last: bool) -> None:
         faultpoints.reached("consume.before-lock")
         try:
-            locked = positions.lock(self.conn, batch.move, batch.expected)
+            locked = positions.lock(self.conn, batch.move, batch.expected, self.digest)
             if keys:
                 self._wait_visible(locked.snapshot, batch.frames)
                 faultpoints.reached("consume.before-converge")
-                done = self._converge(keys, batch)
+                done = self._converge(keys, batch, everything=locked.dead)
                 duplicates = {letter.key for letter in done.letters}
                 if locked.dead:
                     dead_letters.resolve(self.conn, batch.move, [key for key in keys if key not in duplicates])
@@ -131,13 +138,16 @@ class Converger:
             snapshot = positions.current_snapshot(self.conn)
             hidden = [xid for xid in hidden if snapshot.hides(xid)]
 
-    def _converge(self, keys: Sequence[Key], batch: Batch) -> Result:
+    def _converge(self, keys: Sequence[Key], batch: Batch, *, everything: bool) -> Result:
+        """`everything`: compare all columns, for a key that is a dead letter may be behind in any of them."""
         move = self.move
         result = Result()
-        columns = render.changed_columns(move, batch.sources)
+        columns = move.written if everything else render.changed_columns(move, batch.sources)
         if not columns and move.rows == "existing":
             return result
         parameters = render.key_parameters(keys, len(move.key))
+        if len(keys) > 1:
+            self.conn.execute(_HARDLY_WAIT, prepare=True)
         cursor = self.conn.execute(self._statement(columns).encode(), parameters, prepare=True)
         row = cursor.fetchone()
         assert row is not None
@@ -175,8 +185,8 @@ class Converger:
                 if not keys:
                     raise error
                 if len(result.letters) > _MAX_LETTERS:
-                    raise Halted(
-                        f"{self.move.name}: over {_MAX_LETTERS} keys of one batch fail, the last: {error}"
+                    raise TooManyLetters(
+                        f"over {_MAX_LETTERS} keys of one batch fail, the last with {state}"
                     ) from error
                 return
         else:

@@ -12,8 +12,9 @@ from sql.connection import Connection
 from sql.files import load
 from sql.model import Move
 
-# Messages of these errors quote the offending value: 'invalid input syntax for type numeric: "…"'.
-_QUOTED_VALUE = re.compile(r'(?<=: )"(.*)"$', re.DOTALL)
+# Messages of data exceptions quote the offending value: 'invalid input syntax for type numeric: "…"'.
+_QUOTED = re.compile(r'"([^"]*)"')
+_SAYS_ANYTHING = ("P0", "38", "39")  # raised by the plan's own functions and triggers, with any text
 
 Key = tuple[str, ...]
 
@@ -33,11 +34,16 @@ class Letter:
 def letter(error: psycopg.Error, key: Key, partition: int, offset: int) -> Letter:
     """A dead letter from PostgreSQL's error: SQLSTATE, message and column, with the length of any value (A11)."""
     primary = error.diag.message_primary or type(error).__name__
-    message = _QUOTED_VALUE.sub(lambda found: f"(a value of {len(found[1])} characters)", primary)
+    state = error.sqlstate or "XX000"
+    message = primary
+    if state.startswith("22"):
+        message = _QUOTED.sub(lambda found: f"(a value of {len(found[1])} characters)", primary)
+    elif state.startswith(_SAYS_ANYTHING):
+        message = f"a function or trigger raised an error of {len(primary)} characters"
     constraint = error.diag.constraint_name
     if constraint:
         message += f" (constraint {constraint})"
-    return Letter(key, partition, offset, error.sqlstate or "XX000", message, error.diag.column_name)
+    return Letter(key, partition, offset, state, message, error.diag.column_name)
 
 
 def record(conn: Connection, move: Move, letters: Sequence[Letter]) -> None:

@@ -65,6 +65,12 @@ class Leases:
                 taken.add(lease)
         return taken, given
 
+    def give_back(self, move: str) -> None:
+        """Give back every partition of a move."""
+        for lease in [lease for lease in self.held if lease.move == move]:
+            self.conn.execute(_RELEASE, (lease.id,))
+            self.held.discard(lease)
+
     def _take(self, lease: Lease) -> bool:
         row = self.conn.execute(_TRY, (lease.id,)).fetchone()
         return bool(row and row[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cdc.replication import lsn_text
 from sql.connection import Connection
-from sql.errors import Busy, Halted
+from sql.errors import Busy, Halted, PlanChanged
 from sql.files import load
 from sql.model import Move
 
@@ -62,11 +62,12 @@ def read(conn: Connection, move: Move, partitions: Sequence[int]) -> dict[int, i
     return {int(partition): int(offset) for partition, offset in rows}
 
 
-def lock(conn: Connection, move: Move, expected: Mapping[int, int]) -> Locked:
+def lock(conn: Connection, move: Move, expected: Mapping[int, int], digest: str | None = None) -> Locked:
     """Begin: lock the rows of these partitions, in order, and compare. One round trip.
 
     Raises Busy when another worker has advanced one (A2: this worker only thinks that it owns it), Halted when the
-    move stands still. The transaction is open afterwards, also after an error.
+    move stands still, PlanChanged when the plan was prepared anew since `digest`: who has an older mapping must not
+    advance past a newer one's touches. The transaction is open afterwards, also after an error.
     """
     with conn.pipeline():
         conn.execute("BEGIN", prepare=False)
@@ -76,6 +77,8 @@ def lock(conn: Connection, move: Move, expected: Mapping[int, int]) -> Locked:
     found = {int(row[0]): int(row[1]) for row in rows}
     if found != dict(expected):
         raise Busy(f"{move.name}: partitions stand at {found}, this worker expected {dict(expected)}")
+    if digest is not None and rows and rows[0][5] != digest:
+        raise PlanChanged
     halted = rows[0][3]
     if halted is not None:
         raise Halted(f"{move.name} halts: {halted}", cure="cutover heal")

@@ -16,17 +16,16 @@ from dataclasses import dataclass, field
 import psycopg
 
 from cdc import frame, slot
-from cdc.capture import PlanChanged
 from cdc.frame import PG_EPOCH_US, Frame, UnreadableFrame
 from cdc.log import Log
 from cdc.router import decode_key
 from consumers import positions
-from consumers.converge import Batch, Converger, Result
+from consumers.converge import Batch, Converger, Result, TooManyLetters
 from consumers.lease import IDLE_SESSION_TIMEOUT, Lease, Leases
 from consumers.positions import Advance
 from consumers.prefetch import Fetched, Prefetcher
 from sql.connection import Connection, connect, own, transient
-from sql.errors import Busy, CutoverError, Gap, Halted, Refused, Unreachable
+from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Refused, Unreachable
 from sql.files import load
 from sql.model import Move, Plan
 
@@ -87,6 +86,7 @@ class Worker:
             except PlanChanged:
                 if self.reload is not None:
                     self.plan = self.reload()
+                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
             except Gap as gap:
                 with suppress(CutoverError), connect(self.dsn, "consume gap") as conn:
                     slot.mark_gap(conn, self.plan, gap.args[0])
@@ -125,8 +125,12 @@ class Session:
         self.conn: Connection = connect(self.worker.dsn, f"consume {self.plan.name}", **SESSION)
         try:
             self.watched = self._watch_row()
+            if self.watched[0] != self.plan.digest:
+                raise PlanChanged
             self.leases = Leases(self.conn, self.plan)
-            self.convergers = {move.name: Converger(self.conn, move, self.worker.name) for move in self.plan.moves}
+            self.convergers = {
+                move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
+            }
             self.reader = Prefetcher(self.worker.log)
             try:
                 self._loop(stop)
@@ -198,24 +202,29 @@ class Session:
             if partition is None:
                 continue
             if isinstance(record.frame, UnreadableFrame):
-                self._halt(record, record.frame)
+                # Stops the move with the offset, and is never skipped (L6).
+                why = f"partition {record.partition}, offset {record.offset}: {record.frame}"
+                self._halt(self.moves[record.topic], why)
                 return
             partition.frames.append((record.offset, record.frame, record.size))
             self.queued += record.size
 
-    def _halt(self, record: Fetched, error: UnreadableFrame) -> None:
-        """An unreadable record stops its move with the offset, and is never skipped (L6)."""
-        move = self.moves[record.topic]
-        why = f"partition {record.partition}, offset {record.offset}: {error}"
+    def _halt(self, move: Move, why: str) -> None:
+        """Written down, so that every worker stands still and the operator knows."""
         logger.error("%s halts: %s", move.name, why)
         with own(self.conn):
             self.conn.execute(
                 load("capture/halt"), {"why": why, "lsn": "0/0", "plan": self.plan.name, "move": move.name}
             )
-        self.last_rebalance = 0.0
-        for at in [at for at in self.partitions if at[0] == record.topic]:
+        self._stand_still(move)
+
+    def _stand_still(self, move: Move) -> None:
+        """Give the move's partitions back; whoever finds it going on takes them."""
+        self.leases.give_back(move.name)
+        for at in [at for at in self.partitions if at[0] == move.topic]:
             self._drop(at)
         self._assign()
+        self.last_rebalance = time.monotonic()
 
     # Applying
 
@@ -226,6 +235,9 @@ class Session:
         started = time.monotonic()
         try:
             result = self.convergers[move.name].apply(batch)
+        except TooManyLetters as halted:
+            self._halt(move, str(halted))
+            return
         except Halted as halted:
             logger.error("%s", halted)
             self._stand_still(move)
@@ -245,12 +257,6 @@ class Session:
                 logger.error("%s: %d keys are dead letters", move.name, len(result.letters))
             if self.worker.on_batch is not None:
                 self.worker.on_batch(move, result, seconds)
-
-    def _stand_still(self, move: Move) -> None:
-        for at in [at for at in self.partitions if at[0] == move.topic]:
-            self._drop(at)
-        self._assign()
-        self.last_rebalance = 0.0
 
     def _batch(self, move: Move) -> tuple[Batch | None, list[tuple[Partition, int]]]:
         """Whole frames of every leased partition of a move, in turn, up to the move's limit of keys."""

@@ -84,3 +84,7 @@ class Unreachable(CutoverError):
 
 class Busy(Unreachable):
     """Somebody else holds the lock, the lease or the slot."""
+
+
+class PlanChanged(Exception):
+    """Not an error: the plan was prepared anew, and what runs with the old one starts again with the new."""

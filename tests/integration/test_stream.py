@@ -199,6 +199,36 @@ def test_a6_a11_poison_becomes_a_dead_letter_and_the_rest_goes_on(running: Rig) 
     assert running.differences() == {}
 
 
+def test_a6_a_dead_letter_stays_open_while_its_column_is_behind(running: Rig) -> None:
+    """A later change of another column of the same key succeeds; the letter must not be closed by it."""
+    ids = items(running, 3)
+    running.drain()
+    running.conn.execute("ALTER TABLE shop.item ADD CONSTRAINT small CHECK (cost < 1000)")
+    running.conn.execute("UPDATE shop.item_cost SET cost = 5000 WHERE item_id = %s", (ids[0],))
+    running.drain()
+    running.conn.execute("UPDATE shop.item_state SET state = 'later' WHERE item_id = %s", (ids[0],))
+    running.drain()
+    row = one(running, "SELECT state, attempts FROM cutover.dead_letter WHERE plan = %s", running.name)
+    assert row == ("open", 2)
+
+
+def test_a11_no_value_is_in_a_dead_letter(running: Rig) -> None:
+    """Conversion errors and errors of triggers quote values; what is stored does not."""
+    items(running, 1)
+    running.drain()
+    running.conn.execute(
+        "CREATE FUNCTION shop.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'card 4711 refused for %', NEW.id; END$$;"
+        "CREATE TRIGGER refuse BEFORE UPDATE ON shop.item FOR EACH ROW EXECUTE FUNCTION shop.refuse()",
+        prepare=False,
+    )
+    running.conn.execute("UPDATE shop.item_cost SET cost = 1")
+    running.drain()
+    sqlstate, message = one(running, "SELECT sqlstate, message FROM cutover.dead_letter WHERE plan = %s", running.name)
+    assert sqlstate == "P0001"
+    assert "4711" not in str(message)
+
+
 def test_a7_duplicate_and_null_keys_never_pick_a_winner(running: Rig) -> None:
     running.conn.execute("INSERT INTO shop.payment (ref, amount) VALUES ('dup', 1), ('dup', 2), (NULL, 3), ('ok', 4)")
     running.drain()
