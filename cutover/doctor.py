@@ -9,7 +9,8 @@ from typing import Any, Literal
 from cdc.log import Log
 from cutover.heal import unpublished
 from cutover.plan import PlanFolder, load_plan
-from cutover.settings import Settings, open_settings_log
+from cutover.service import choose_log
+from cutover.settings import Settings
 from cutover.status import MoveStatus, Status, read_status
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
@@ -58,7 +59,7 @@ def examine(settings: Settings) -> list[Problem]:
     except Unreachable as error:
         return [_unreachable(error, "PostgreSQL does not answer")]
     with conn:
-        problems = list(_examine(conn, folder, open_settings_log(settings)))
+        problems = list(_examine(conn, folder, choose_log(conn, settings, folder.name)))
     rank = ("unreachable", "broken", "lag", "note")
     return sorted(problems, key=lambda problem: rank.index(problem.severity))
 

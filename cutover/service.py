@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cdc.log import Log
+from cdc.log import Log, open_log
 from cutover.plan import PlanFolder, load_plan
-from cutover.settings import Settings, open_settings_log
+from cutover.settings import Settings, default_log, open_settings_log
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
-from sql.control import check
+from sql.control import check, version
 from sql.errors import Gap, Halted, Refused, UsageError
 from sql.model import Move, Plan
 
@@ -40,12 +40,28 @@ def open_service(settings: Settings, *, any_log: bool = False) -> Service:
     stands in its folder, UsageError when it was prepared with another log.
     """
     folder = load_plan(settings.plan)
-    log = open_settings_log(settings)
     with connect(settings.dsn, f"plan {folder.name}") as conn:
+        log = choose_log(conn, settings, folder.name)
         plan = _prepared(conn, folder)
         if not any_log:
             _same_log(conn, plan, log)
     return Service(settings, folder, plan, log)
+
+
+def open_plan(settings: Settings) -> Plan:
+    """The plan as `open_service` compiles it, for what needs no log: reads are flipped while the log is away."""
+    folder = load_plan(settings.plan)
+    with connect(settings.dsn, f"plan {folder.name}") as conn:
+        return _prepared(conn, folder)
+
+
+def choose_log(conn: Connection, settings: Settings, plan: str) -> Log:
+    """The log that was given; else the one the plan was prepared with, whatever folder this is; else the default."""
+    if "log" not in settings.model_fields_set and version(conn):
+        row = conn.execute("SELECT log FROM cutover.plan WHERE plan = %s", (plan,)).fetchone()
+        if row is not None and row[0] != default_log():
+            return open_log(row[0])
+    return open_settings_log(settings)
 
 
 def _prepared(conn: Connection, folder: PlanFolder) -> Plan:

@@ -47,7 +47,10 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process, so that no secret shows in its command line."""
-        return {"CUTOVER_DSN": self.dsn, "CUTOVER_LOG": self.log, "CUTOVER_PLAN": self.plan}
+        found = {"CUTOVER_DSN": self.dsn, "CUTOVER_PLAN": self.plan}
+        if "log" in self.model_fields_set:
+            found["CUTOVER_LOG"] = self.log
+        return found
 
     def secrets(self) -> frozenset[str]:
         """The values that must never be printed or logged."""

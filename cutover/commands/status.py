@@ -11,7 +11,7 @@ from rich.live import Live
 from cdc.log import Log
 from cutover.command import Invocation, command, option
 from cutover.plan import load_plan
-from cutover.settings import open_settings_log
+from cutover.service import choose_log
 from cutover.show_status import render_status
 from cutover.signals import stop_on_signals
 from cutover.status import Status, read_status
@@ -32,8 +32,8 @@ def add_to(app: typer.Typer) -> None:
             raise UsageError("--watch and --json exclude each other", cure="call `cutover status --json` repeatedly")
         stop = stop_on_signals() if watch else threading.Event()
         plan = load_plan(call.settings.plan).name
-        log = open_settings_log(call.settings)
         with connect(call.settings.dsn, "status") as conn:
+            log = choose_log(conn, call.settings, plan)
             if watch:
                 return _watch(call, conn, plan, log, stop)
             found = read_status(conn, plan, log)

@@ -12,8 +12,7 @@ from cutover.flip import flip
 from cutover.gate import GateClosed
 from cutover.plan import load_plan
 from cutover.prepare import prepare
-from cutover.service import chosen, open_service
-from cutover.settings import open_settings_log
+from cutover.service import choose_log, chosen, open_plan
 from cutover.show_switch import render_flip, render_gate, render_prepare
 from sql.compile import compile_plan
 from sql.connection import connect
@@ -47,7 +46,8 @@ def add_to(app: typer.Typer) -> None:
     ) -> int:
         """Control schema, target DDL, mapping view, facade, publication, slot, topics: idempotent, online."""
         folder = load_plan(call.settings.plan)
-        log = open_settings_log(call.settings)
+        with connect(call.settings.dsn, f"plan {folder.name}") as conn:
+            log = choose_log(conn, call.settings, folder.name)
 
         def compile_now() -> Plan:
             with connect(call.settings.dsn, f"plan {folder.name}") as conn:
@@ -81,12 +81,10 @@ def add_to(app: typer.Typer) -> None:
         dry_run: DryRun = False,
     ) -> int:
         """Let applications read the other side, behind the gate, in one short transaction."""
-        service = open_service(call.settings)
-        name = chosen(service.plan, [move])[0].name
+        plan = open_plan(call.settings)
+        name = chosen(plan, [move])[0].name
         try:
-            report = flip(
-                call.settings.dsn, service.plan, name, to, percent, lock_timeout_ms=lock_timeout, dry_run=dry_run
-            )
+            report = flip(call.settings.dsn, plan, name, to, percent, lock_timeout_ms=lock_timeout, dry_run=dry_run)
         except GateClosed as closed:
             if call.json:
                 call.document({"move": name, "to": to, "steps": [], "gate": closed.documents(), "dry_run": dry_run})
