@@ -73,9 +73,11 @@ def _sources(it: Understood) -> Iterator[Finding]:
             yield _at(it, source, "block", "unsuitable-source", f"{source.name} {problem[0]}", problem[1])
         elif table.kind == "p":
             message = (
-                f"{source.name} is partitioned: its {len(table.partitions)} partitions are published under its name"
+                f"{source.name} is partitioned: its {len(table.partitions)} partitions are published under its name,"
+                " but TRUNCATE, DETACH or DROP of a single partition is not streamed"
             )
-            yield _at(it, source, "info", "partitioned-source", message, None)
+            cure = "after one of these: cutover backfill, which touches every key"
+            yield _at(it, source, "warn", "partitioned-source", message, cure)
         if table.row_security:
             message = f"{source.name} has row security: a role that does not bypass it would see a part of the rows"
             yield _at(it, source, "warn", "row-security", message, "run as the owner, or as a role with BYPASSRLS")

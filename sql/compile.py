@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from sql.additions import Additions, read_additions
 from sql.catalog import Table, Types, nearest_table, read_aggregates, read_tables, read_types
+from sql.chain import check_chain
 from sql.checks import check_move
 from sql.connection import Connection
 from sql.describe import describe_added, describe_due, describe_mapping, refuse_broken
@@ -37,6 +38,7 @@ def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False) 
         moves.append(assemble(folder.name, understood))
         found = check_move(understood) + (sample_rows(conn, understood) if sample else [])
         findings += [replace(finding, move=spec.name) for finding in found]
+    findings += check_chain(folder, moves)
     rank = ("block", "warn", "info")
     findings.sort(key=lambda finding: rank.index(finding.severity))
     return Plan(folder.name, folder.digest, tuple(moves), tuple(findings))
