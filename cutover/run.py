@@ -93,7 +93,10 @@ class Supervisor:
             if not child.refused:
                 _LOG.error("%s was refused; asking again every %.0f s", child.name, _REFUSED)
             child.refused, child.due = True, now + _REFUSED
-            return code if all(each.refused for each in self.children) else None
+            if not all(each.refused for each in self.children):
+                return None
+            _LOG.error("every process was refused, so this one ends: cutover doctor says why; then start it again")
+            return code
         if now - child.started > _STEADY:
             child.delay = _BACKOFF[0]
         self.restarts += 1

@@ -8,6 +8,7 @@ arrive is for the comparison of all keys to prove, which comes after.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,10 +105,14 @@ def _compared(
 ) -> InvariantResult:  # fmt: skip
     sides = [_clean(legacy), consolidated if escaped else _clean(consolidated)]
     rows = [_ROWS.format(side) for side in sides]
-    sql = f"SELECT l, c, l IS NOT DISTINCT FROM c FROM ({rows[0]}) a (l), ({rows[1]}) b (c)"
+    sql = f"SELECT l::text, c::text, l IS NOT DISTINCT FROM c FROM ({rows[0]}) a (l), ({rows[1]}) b (c)"
     # Totals read everything: what a planner that guesses too few rows would look up row by row is better hashed.
     comparison.conn.execute("SET LOCAL enable_nestloop = off", prepare=False)
-    left, right, holds = comparison.conn.execute(sql.encode(), parameters, prepare=False).fetchone() or ([], [], False)
+    left, right, holds = comparison.conn.execute(sql.encode(), parameters, prepare=False).fetchone() or (
+        "[]",
+        "[]",
+        False,
+    )
     comparison.conn.execute("SET LOCAL enable_nestloop = on", prepare=False)
     return InvariantResult(name=invariant.name, legacy=_readable(left), consolidated=_readable(right), holds=holds)
 
@@ -116,8 +121,10 @@ def _clean(text: str) -> str:
     return text.strip().rstrip(";").replace("%", "%%")
 
 
-def _readable(rows: list[list[Any]]) -> Any:
-    """One row of one column as that value, one row as its list, else all rows."""
+def _readable(text: str) -> Any:
+    """One row of one column as that value, one row as its list, else all rows. Numbers with a point stay text: a float
+    would show two different amounts as one."""
+    rows = json.loads(text, parse_float=str)
     if len(rows) != 1:
         return rows
     return rows[0][0] if len(rows[0]) == 1 else rows[0]

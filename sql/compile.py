@@ -149,7 +149,10 @@ def _refuse_unknown(
     for column in spec.key:
         if column not in known:
             message = f"{spec.target} has no column {quote(column)}"
-            raise PlanError(message, file=file, line=spec.line("key"), cure=_did_you_mean(column, known))
+            nearest = _did_you_mean(column, known)
+            if nearest and '"' in nearest:
+                nearest += " Names are written as in SQL, so in TOML with both quotes, like '\"Filiale\"'"
+            raise PlanError(message, file=file, line=spec.line("key"), cure=nearest)
 
 
 def _refuse_unknown_sources(file: str, spec: MoveSpec, analysis: MappingAnalysis, tables: Mapping[Name, Table]) -> None:
