@@ -120,6 +120,7 @@ class Session:
         shuffled = random.sample(self.plan.moves, len(self.plan.moves))
         self.moves = {move.topic: move for move in shuffled}
         self.last_rebalance = self.last_watch = 0.0
+        self.announced = -1
 
     def run(self, stop: threading.Event) -> None:
         self.conn: Connection = connect(self.worker.dsn, f"consume {self.plan.name}", **SESSION)
@@ -159,6 +160,7 @@ class Session:
     def _rebalance(self) -> None:
         taken, given = self.leases.rebalance()
         if not taken and not given:
+            self._announce()
             return
         for lease in given:
             self._drop((self.plan.move(lease.move).topic, lease.partition))
@@ -170,7 +172,12 @@ class Session:
         self._assign()
         if taken:
             self._check_topics(move for move in self.plan.moves if any(lease.move == move.name for lease in taken))
-        logger.info("%s has %d partitions", self.worker.name, len(self.partitions))
+        self._announce()
+
+    def _announce(self) -> None:
+        if len(self.partitions) != self.announced:
+            self.announced = len(self.partitions)
+            logger.info("%s has %d partitions", self.worker.name, self.announced)
 
     def _check_topics(self, moves: Iterable[Move]) -> None:
         """A topic that was deleted and made anew has other records at our offsets: a gap (L2). Asked after `assign`,
@@ -225,6 +232,7 @@ class Session:
             self._drop(at)
         self._assign()
         self.last_rebalance = time.monotonic()
+        self._announce()
 
     # Applying
 

@@ -22,6 +22,7 @@ from cutover.prepare import prepare
 from sql.compare import any_differs
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
+from sql.errors import Unreachable
 from sql.model import Move, Plan
 from sql.names import quote
 
@@ -219,7 +220,7 @@ class Rig:
         """Wait until every move has applied everything committed before now, by LSN, and every record there was."""
         row = self.conn.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
         assert row is not None
-        ends = {move.name: self.log.end_offsets(move.topic) for move in self.plan.moves}
+        ends = {move.name: self._end_offsets(move, timeout) for move in self.plan.moves}
         self.conn.execute("SELECT cutover.wait_for(%s, %s, NULL, %s)", (row[0], self.name, f"{timeout} seconds"))
         for name, offsets in ends.items():
             self.wait_until(
@@ -229,6 +230,16 @@ class Rig:
                 (offsets, self.name, name),
                 timeout,
             )
+
+    def _end_offsets(self, move: Move, timeout: float) -> list[int]:
+        """Asked again for a while: a broker that was started again is not well at once."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self.log.end_offsets(move.topic)
+            except Unreachable:
+                if time.monotonic() > deadline:
+                    raise
 
     def records(self, move: str) -> list[bytes]:
         """The value of every record that a move's topic holds now."""
