@@ -56,10 +56,10 @@ def test_l2_records_that_retention_took_before_they_were_read_are_a_gap_until_he
         write(rig, 1)
         rig.drain()
         assert rig.stop(consume) == []
-        lose(rig)
-        rig.conn.execute("SELECT pg_logical_emit_message(false, 'cutover', 'watermark')")
         topic = rig.move("item").topic
         before = rig.log.end_offsets(topic)
+        lose(rig)
+        rig.conn.execute("SELECT pg_logical_emit_message(false, 'cutover', 'watermark')")
         rig.conn.execute("SELECT pg_sleep(2)")  # nothing tells the test when the log has what nobody consumes
         assert rig.log.end_offsets(topic) != before
         for partition, end in enumerate(rig.log.end_offsets(topic)):
