@@ -43,6 +43,8 @@ class Settings(BaseSettings):
         given = {"dsn": dsn, "log": log, "plan": plan}
         settings = cls(**{name: value for name, value in given.items() if value is not None})
         _parameters(settings.dsn)
+        if "log" in settings.model_fields_set:
+            open_log(settings.log).close()  # its address, before anything is connected to
         return settings
 
     def environment(self) -> dict[str, str]:
