@@ -60,6 +60,7 @@ class Capture:
             except PlanChanged:
                 if self.reload is not None:
                     self.plan = self.reload()
+                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
                 logger.info("the plan was prepared anew or a move was healed; the stream starts again")
             except Gap as gap:
                 with suppress(CutoverError), connect(self.dsn, "capture gap") as conn:
@@ -121,6 +122,8 @@ class Session:
         if status.gap:
             raise Gap(status.gap, cure="cutover heal")
         self.watched = self._watch_row()
+        if self.watched[0] != self.plan.digest:
+            raise PlanChanged  # prepared anew since it was compiled: a source may be missing from this router
         for move, _, identity in self._moves():
             if self.log.topic_identity(self.plan.move(move).topic) != identity:
                 raise Gap(f"the topic of {move} is not the one that prepare made", cure="cutover heal")
