@@ -10,8 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from zlib import crc32
 
-import psycopg
-
 from cdc import frame, pgoutput, slot
 from cdc.frame import CHANGES, WATERMARK
 from cdc.log import Log, LogWriter
@@ -19,9 +17,10 @@ from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_text,
 from cdc.router import Buffer, Route, Router
 from sql import faultpoints
 from sql.connection import OWN, Connection, connect, own
-from sql.errors import CutoverError, Gap, Halted, PlanChanged, Unreachable
+from sql.errors import CutoverError, Gap, Halted, PlanChanged
 from sql.files import load
 from sql.model import Plan
+from sql.retry import until_stopped
 
 logger = logging.getLogger("cutover.capture")
 
@@ -52,9 +51,10 @@ class Capture:
 
     def run(self, stop: threading.Event) -> None:
         """Capture until stopped. Raises Gap, Refused or Halted when going on would lose changes."""
-        delay = 0.2
+        until_stopped(lambda: self._session(stop), stop, logger)
+
+    def _session(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            started = time.monotonic()
             try:
                 Session(self).run(stop)
             except PlanChanged:
@@ -66,17 +66,6 @@ class Capture:
                 with suppress(CutoverError), connect(self.dsn, "capture gap") as conn:
                     slot.mark_gap(conn, self.plan, gap.args[0])
                 raise
-            except (Unreachable, psycopg.OperationalError) as error:
-                if time.monotonic() - started > 10:
-                    delay = 0.2
-                logger.warning(
-                    "%s; trying again in %.1f s",
-                    str(error).splitlines()[0],
-                    delay,
-                    extra={"cure": getattr(error, "cure", None)},
-                )
-                stop.wait(delay)
-                delay = min(delay * 2, 5.0)
 
 
 class Session:

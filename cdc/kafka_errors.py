@@ -27,6 +27,11 @@ _FORBIDDEN = (
 )
 
 
+def passing(error: BaseException) -> bool:
+    """May the same question be answered in a moment? During restarts and elections it is; never of what is gone."""
+    return getattr(error, "retriable", False) and not isinstance(error, _GONE)
+
+
 def as_cutover(error: BaseException, address: str, doing: str) -> CutoverError:
     """The error to raise for `error`, met at `address` (without secrets) while `doing` something.
 

@@ -10,8 +10,9 @@ L4 the topic's `max.message.bytes` holds the largest frame whatever the broker's
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
@@ -19,10 +20,13 @@ from kafka.protocol.consumer import OffsetSpec
 
 from cdc.kafka_address import parse_address
 from cdc.kafka_client import connected
-from cdc.kafka_errors import translated
+from cdc.kafka_errors import as_cutover, passing, translated
 from cdc.kafka_reader import KafkaReader
 from cdc.kafka_writer import KafkaWriter
 from sql.errors import Gap, Refused, Unreachable
+from sql.retry import for_a_while
+
+T = TypeVar("T")
 
 TIMEOUT_MS = 10_000  # how long a broker may stay silent before it counts as unreachable
 MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own default, said aloud because a broker may have a lower one
@@ -47,18 +51,16 @@ class KafkaLog:
 
     def identity(self) -> str:
         """Kafka's cluster id."""
-        with self._lock, self._talking("reading the cluster id"):
-            return str(self._admin().describe_cluster()["cluster_id"])
+        return str(self._ask("reading the cluster id", lambda admin: admin.describe_cluster())["cluster_id"])
 
     def ensure_topic(self, topic: str, partitions: int) -> str:
         """Create the topic unless it is there; its topic id. Refused when it has another number of partitions (L3)."""
-        with self._lock, self._talking(f"creating topic {topic}"):
+        found = self._describe(topic)
+        if found is None:
+            self._create(topic, partitions)
             found = self._describe(topic)
-            if found is None:
-                self._create(topic, partitions)
-                found = self._describe(topic)
-            if found is None:
-                raise Unreachable(f"{self.address}: topic {topic} was created and is not there")
+        if found is None:
+            raise Unreachable(f"{self.address}: topic {topic} was created and is not there")
         if len(found["partitions"]) != partitions:
             raise Refused(
                 f"{self.address}: topic {topic} has {len(found['partitions'])} partitions, the plan says {partitions}: "
@@ -69,17 +71,17 @@ class KafkaLog:
 
     def topic_identity(self, topic: str) -> str | None:
         """Kafka's topic id, or None."""
-        with self._lock, self._talking(f"describing topic {topic}"):
-            found = self._describe(topic)
+        found = self._describe(topic)
         return None if found is None else str(found["topic_id"])
 
     def delete_topic(self, topic: str) -> None:
         """Delete the topic; nothing happens when there is none."""
-        with self._lock, self._talking(f"deleting topic {topic}"):
-            try:
-                self._admin().delete_topics([topic], timeout_ms=TIMEOUT_MS)
-            except kafka_errors.UnknownTopicOrPartitionError:
-                return
+
+        def delete(admin: KafkaAdminClient) -> None:
+            with suppress(kafka_errors.UnknownTopicOrPartitionError):
+                admin.delete_topics([topic], timeout_ms=TIMEOUT_MS)
+
+        self._ask(f"deleting topic {topic}", delete)
 
     def begin_offsets(self, topic: str) -> list[int]:
         return [offset for offset, _ in self._offsets(topic, OffsetSpec.EARLIEST)]
@@ -113,8 +115,10 @@ class KafkaLog:
             "reconnect_backoff_max_ms": 1_000,
         }
 
-    def _talking(self, doing: str) -> Any:
-        return translated(self.address, doing)
+    def _ask(self, doing: str, question: Callable[[KafkaAdminClient], T]) -> T:
+        """A question to the cluster, asked again while brokers come and go, for about as long as one may be silent."""
+        with self._lock, translated(self.address, doing):
+            return for_a_while(TIMEOUT_MS / 1000, passing, lambda: question(self._admin()))
 
     def _admin(self) -> KafkaAdminClient:
         if self._client is None:
@@ -122,16 +126,16 @@ class KafkaLog:
         return self._client
 
     def _describe(self, topic: str) -> dict[str, Any] | None:
-        (found,) = self._admin().describe_topics([topic])
+        (found,) = self._ask(f"describing topic {topic}", lambda admin: admin.describe_topics([topic]))
         error = kafka_errors.for_code(found["error_code"])
         if error is kafka_errors.UnknownTopicOrPartitionError:
             return None
         if error is not kafka_errors.NoError:
-            raise error(topic)
+            raise as_cutover(error(topic), self.address, f"describing topic {topic}")
         return dict(found)
 
     def _create(self, topic: str, partitions: int) -> None:
-        replicas = self._address.replication_factor or min(3, len(self._admin().describe_cluster()["brokers"]))
+        replicas = self._address.replication_factor or min(3, self._brokers())
         configs = {
             "cleanup.policy": "delete",
             "retention.ms": str(self._address.retention_ms),
@@ -141,15 +145,24 @@ class KafkaLog:
             "max.message.bytes": str(MAX_MESSAGE_BYTES),
         }
         wanted = {"num_partitions": partitions, "replication_factor": replicas, "configs": configs}
-        with suppress(kafka_errors.TopicAlreadyExistsError):  # somebody else was first: partitions are compared anyway
-            self._admin().create_topics({topic: wanted}, timeout_ms=TIMEOUT_MS)
-        self._admin().wait_for_topics([topic], timeout_ms=TIMEOUT_MS)
+
+        def create(admin: KafkaAdminClient) -> None:
+            with suppress(kafka_errors.TopicAlreadyExistsError):  # by somebody else: compared anyway
+                admin.create_topics({topic: wanted}, timeout_ms=TIMEOUT_MS)
+            admin.wait_for_topics([topic], timeout_ms=TIMEOUT_MS)
+
+        self._ask(f"creating topic {topic}", create)
+
+    def _brokers(self) -> int:
+        return len(self._ask("counting brokers", lambda admin: admin.describe_cluster())["brokers"])
 
     def _offsets(self, topic: str, spec: int) -> list[tuple[int, int]]:
-        with self._lock, self._talking(f"reading offsets of topic {topic}"):
-            found = self._describe(topic)
-            if found is None:
-                raise Gap(f"{self.address}: topic {topic} is not there", cure="cutover heal")
-            wanted = {TopicPartition(topic, number): spec for number in range(len(found["partitions"]))}
-            offsets = self._admin().list_partition_offsets(wanted, timeout_ms=TIMEOUT_MS)
+        found = self._describe(topic)
+        if found is None:
+            raise Gap(f"{self.address}: topic {topic} is not there", cure="cutover heal")
+        wanted = {TopicPartition(topic, number): spec for number in range(len(found["partitions"]))}
+        offsets = self._ask(
+            f"reading offsets of topic {topic}",
+            lambda admin: admin.list_partition_offsets(wanted, timeout_ms=TIMEOUT_MS),
+        )
         return [(offsets[partition].offset, offsets[partition].timestamp) for partition in wanted]

@@ -7,15 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 
-import psycopg
-
 from cdc.log import Log
 from cdc.touch import touch
 from sql import faultpoints, render
-from sql.connection import Connection, connect, own, transient
+from sql.connection import Connection, connect, own
 from sql.errors import Unreachable
 from sql.files import load
 from sql.model import Move, Plan, Refresh
+from sql.retry import until_stopped
 
 logger = logging.getLogger("cutover.refresh")
 
@@ -31,23 +30,12 @@ class Refresher:
     def run(self, stop: threading.Event) -> None:
         """Refresh until stopped; returns at once where no mapping depends on the clock."""
         moves = [(move, move.refresh) for move in self.plan.moves if move.refresh is not None]
-        delay = 0.2
-        while moves and not stop.is_set():
-            try:
-                with connect(self.dsn, f"refresh {self.plan.name}") as conn:
-                    self._work(conn, moves, stop)
-                    delay = 0.2
-            except (Unreachable, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and not transient(error):
-                    raise
-                logger.warning(
-                    "%s; trying again in %.1f s",
-                    str(error).splitlines()[0],
-                    delay,
-                    extra={"cure": getattr(error, "cure", None)},
-                )
-                stop.wait(delay)
-                delay = min(delay * 2, 5.0)
+        if moves:
+            until_stopped(lambda: self._session(moves, stop), stop, logger)
+
+    def _session(self, moves: list[tuple[Move, Refresh]], stop: threading.Event) -> None:
+        with connect(self.dsn, f"refresh {self.plan.name}") as conn:
+            self._work(conn, moves, stop)
 
     def _work(self, conn: Connection, moves: list[tuple[Move, Refresh]], stop: threading.Event) -> None:
         due = {move.name: 0.0 for move, _ in moves}

@@ -24,10 +24,11 @@ from consumers.converge import Batch, Converger, Result, TooManyLetters
 from consumers.lease import IDLE_SESSION_TIMEOUT, Lease, Leases
 from consumers.positions import Advance
 from consumers.prefetch import Fetched, Prefetcher
-from sql.connection import Connection, connect, own, transient
-from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Refused, Unreachable
+from sql.connection import Connection, connect, own
+from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Refused
 from sql.files import load
 from sql.model import Move, Plan
+from sql.retry import until_stopped
 
 logger = logging.getLogger("cutover.consume")
 
@@ -78,9 +79,10 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Consume until stopped; goes on through lost connections. Raises Gap, Refused."""
-        delay = 0.2
+        until_stopped(lambda: self._session(stop), stop, logger)
+
+    def _session(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            started = time.monotonic()
             try:
                 Session(self).run(stop)
             except PlanChanged:
@@ -91,21 +93,8 @@ class Worker:
                 with suppress(CutoverError), connect(self.dsn, "consume gap") as conn:
                     slot.mark_gap(conn, self.plan, gap.args[0])
                 raise
-            except (Unreachable, psycopg.Error) as error:
-                if isinstance(error, psycopg.errors.InsufficientPrivilege):
-                    raise Refused(str(error).strip(), cure="grant it to the consumer's role") from error
-                if isinstance(error, psycopg.Error) and not transient(error):
-                    raise
-                if time.monotonic() - started > 10:
-                    delay = 0.2
-                logger.warning(
-                    "%s; trying again in %.1f s",
-                    str(error).splitlines()[0],
-                    delay,
-                    extra={"cure": getattr(error, "cure", None)},
-                )
-                stop.wait(delay)
-                delay = min(delay * 2, 5.0)
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise Refused(str(error).strip(), cure="grant it to the consumer's role") from error
 
 
 class Session:
