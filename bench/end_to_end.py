@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from bench.cpu import Spent, spent
 from bench.stage import Native, Stage, stage
 
 
@@ -47,23 +48,22 @@ def measure(server: str, log: str, rows: int = 200_000, transactions: int = 200_
                     made.load_whole()
                 end = made.lsn()
                 changes = singles + (rows if whole else 0)
+                made.conn.execute("CHECKPOINT")  # as before ours: whole pages are written to WAL after one
                 theirs = native.drain(end)
                 ours = drain(made, end, consumers)
                 made.proven()
-                found.append(Drained(what, changes, ours, theirs))
-                print(found[-1].line(), flush=True)
+                found.append(Drained(what, changes, ours.seconds, theirs))
+                print(found[-1].line(), ours.line(), sep="\n", flush=True)
             finally:
                 native.close()
     return found
 
 
-def drain(made: Stage, end: str, consumers: int) -> float:
-    """Seconds from the first captured change to the last applied one, without the start of the interpreters."""
+def drain(made: Stage, end: str, consumers: int) -> Spent:
+    """The time from the first captured change to the last applied one, without the start of the interpreters."""
     made.conn.execute("CHECKPOINT")
     with ExitStack() as running:
-        for _ in range(consumers):
-            running.enter_context(made.process("consume"))
-        made.conn.execute("SELECT 1")
+        children = {f"consumer {at + 1}": running.enter_context(made.process("consume")).pid for at in range(consumers)}
         while True:  # the consumers are there once they have their leases
             row = made.conn.execute(
                 "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE application_name LIKE 'cutover consume%%' AND datname = %s",
@@ -72,7 +72,7 @@ def drain(made: Stage, end: str, consumers: int) -> float:
             if row and row[0] >= consumers:
                 break
             time.sleep(0.02)
-        running.enter_context(made.process("capture"))
+        children["capture"] = running.enter_context(made.process("capture")).pid
         while True:
             row = made.conn.execute(
                 "SELECT active FROM pg_replication_slots WHERE slot_name = %s", (made.plan.slot,)
@@ -80,6 +80,6 @@ def drain(made: Stage, end: str, consumers: int) -> float:
             if row and row[0]:
                 break
             time.sleep(0.005)
-        started = time.perf_counter()
-        made.applied(end)
-        return time.perf_counter() - started
+        with spent(made, **children) as found:
+            made.applied(end)
+        return found

@@ -30,7 +30,7 @@ def measure(server: str, log: str, rows: int = 5_000_000, changes: int = 100_000
             made.load(changes)
             end = made.lsn()
             made.conn.execute("CHECKPOINT")
-            rates.append(changes / drain(made, end, 1))
+            rates.append(changes / drain(made, end, 1).seconds)
             made.proven()
     found = Flat(rates[0], rates[1], rows)
     print(found.line(), flush=True)

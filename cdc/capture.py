@@ -13,6 +13,7 @@ from zlib import crc32
 from cdc import frame, pgoutput, slot
 from cdc.frame import CHANGES, WATERMARK
 from cdc.log import Log, LogWriter
+from cdc.pace import LONGEST, Pace
 from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_text, now_us
 from cdc.router import Buffer, Route, Router
 from sql import faultpoints
@@ -27,8 +28,8 @@ logger = logging.getLogger("cutover.capture")
 FRAME_BYTES = 300_000  # a partition is flushed at this size; with keys and transactions below frame.MAX_FRAME
 WIDE = 65_536  # bytes of a row that is looked at on its own
 IN_FLIGHT_BYTES = 32 << 20  # appended and not acknowledged: capture stops reading beyond it (C9, C14)
-FLUSH_BEHIND = 0.05  # seconds between flushes of all partitions while behind
 FLUSH_BUSY = 0.004  # seconds to collect more changes while the last flush is still under way
+READ_SHARE = 1 / 25  # of the pace's pause: how long a flood may gather in the socket before it is read
 WATERMARK_BUSY = 0.025  # seconds between watermarks while the application commits
 WATERMARK_IDLE = 1.0
 CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
@@ -85,6 +86,8 @@ class Session:
         self.told = 0
         self.foreign = False  # the application committed something since the last watermark
         self.demanded = False  # somebody asked for a watermark
+        self.pace = Pace(time.monotonic())
+        self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -285,7 +288,7 @@ class Session:
 
     def _behind(self, stop: threading.Event) -> None:
         now = time.monotonic()
-        if now - self.last_flush > FLUSH_BEHIND:
+        if now - self.last_flush > LONGEST:
             self._flush_all(now)
         self._watch_at_times(now)
         self._acknowledge(now)
@@ -297,13 +300,16 @@ class Session:
         now = time.monotonic()
         idle = self.writer.acknowledged() >= self.writer.queued()
         pending = self.demanded or any(buffer.changes or buffer.keys for buffer in self.router.all)
-        due = idle or now - self.last_flush > FLUSH_BUSY
-        if (pending and due) or self._watermark_due(now):
+        due = self.pace.due(now) if idle else now - self.last_flush > max(FLUSH_BUSY, self.pace.pause)
+        ready = due or (idle and self.demanded)
+        if ready if pending else self._watermark_due(now):
             self._flush_all(now)
         if not inside and not pending and idle and not self.flights:
             self.confirmed = max(self.confirmed, self.processed)  # nothing in flight: a keepalive may be confirmed (C1)
         self._acknowledge(now)
         self._watch_at_times(now)
+        if self.pace.pause > FLUSH_BUSY:
+            time.sleep(self.pace.pause * READ_SHARE)  # a wake-up for every few messages would cost more than they do
         self.stream.wait(FLUSH_BUSY if (pending or self.flights) else WATERMARK_BUSY if self.foreign else 0.25)
 
     def _watermark_due(self, now: float) -> bool:
@@ -328,6 +334,8 @@ class Session:
         self.in_flight += self.appended
         self.appended = 0
         self.last_flush = now
+        self.pace.passed(self.capture.changes - self.flushed, now)
+        self.flushed = self.capture.changes
         faultpoints.reached("capture.after-append")
 
     def _flush(self, buffer: Buffer) -> None:

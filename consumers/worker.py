@@ -18,6 +18,7 @@ import psycopg
 from cdc import frame, slot
 from cdc.frame import PG_EPOCH_US, Frame, UnreadableFrame
 from cdc.log import Log
+from cdc.replication import now_us
 from cdc.router import decode_key
 from consumers import positions
 from consumers.converge import Batch, Converger, Result, TooManyLetters
@@ -39,7 +40,8 @@ FIRST_BATCH, MIN_BATCH, MAX_BATCH = 1_000, 50, 50_000  # keys
 TARGET_SECONDS = 0.4  # a batch's; with the lock timeout it stays below PostgreSQL's deadlock_timeout of 1 s (A5)
 LOCK_TIMEOUT = "400ms"
 QUEUE_BYTES = 32 << 20  # read and not applied: the worker stops reading beyond it (C9)
-WATERMARK_PATIENCE = 0.2  # seconds that a partition's idle watermarks may wait for company
+BEHIND = 1.0  # seconds of lag from which on a batch may wait to be filled: …
+COLLECT = 0.25  # … so long; the more changes of a key meet in one batch, the fewer times its row is written
 
 SESSION = {
     "lock_timeout": LOCK_TIMEOUT,
@@ -105,6 +107,7 @@ class Session:
         self.partitions: dict[tuple[str, int], Partition] = {}  # by (topic, partition)
         self.queued = 0  # bytes read and not applied
         self.limit = {move.name: FIRST_BATCH for move in self.plan.moves}
+        self.collect_until = {move.name: 0.0 for move in self.plan.moves}
         # In another order in each session: one that never lives long must not starve the plan's last move.
         shuffled = random.sample(self.plan.moves, len(self.plan.moves))
         self.moves = {move.topic: move for move in shuffled}
@@ -138,11 +141,29 @@ class Session:
             if now - self.last_watch >= WATCH:
                 self._watch()
                 self.last_watch = now
-            ready = any(partition.frames for partition in self.partitions.values())
             if self.queued < QUEUE_BYTES:
-                self._take(self.reader.take(0 if ready else POLL_IDLE))
+                self._take(self.reader.take(self._patience(now)))
             for move in self.moves.values():
-                self._apply(move)
+                if not self._collecting(move):
+                    self._apply(move)
+
+    def _patience(self, now: float) -> float:
+        """How long to wait for records: not at all where there are frames to apply."""
+        waiting = [move for move in self.moves.values() if self._frames(move)]
+        if not waiting:
+            return POLL_IDLE
+        return min(max(0.0, self.collect_until[move.name] - now) if self._collecting(move) else 0.0 for move in waiting)
+
+    def _collecting(self, move: Move) -> bool:
+        """Far behind, with a batch that is not full yet: what comes in the meantime may fall together with it."""
+        frames = self._frames(move)
+        if not frames or self.queued >= QUEUE_BYTES or time.monotonic() >= self.collect_until[move.name]:
+            return False
+        behind = now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
+        return behind and sum(len(each.keys) for _, each, _ in frames) < self.limit[move.name]
+
+    def _frames(self, move: Move) -> list[tuple[int, Frame, int]]:
+        return [each for at, partition in self.partitions.items() if at[0] == move.topic for each in partition.frames]
 
     # Leases
 
@@ -243,6 +264,7 @@ class Session:
             logger.warning("%s: a partition was advanced by another worker; its lease is taken anew", move.name)
             raise
         seconds = time.monotonic() - started
+        self.collect_until[move.name] = time.monotonic() + COLLECT
         for partition, count in taken:
             for _ in range(count):
                 _, _, size = partition.frames.popleft()

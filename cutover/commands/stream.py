@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from typing import Annotated
 
@@ -32,6 +33,7 @@ def add_to(app: typer.Typer) -> None:
         """WAL to log, until stopped."""
         stop = stop_on_signals()
         service = open_service(call.settings)
+        _collect_rarely()
         Capture(call.settings.dsn, service.plan, service.log, service.reload).run(stop)
         return 0
 
@@ -40,6 +42,7 @@ def add_to(app: typer.Typer) -> None:
         """Log to target, until stopped. Start as many as you like, on as many machines as you like."""
         stop = stop_on_signals()
         service = open_service(call.settings)
+        _collect_rarely()
         Worker(call.settings.dsn, service.plan, service.log, service.reload).run(stop)
         return 0
 
@@ -89,3 +92,9 @@ def add_to(app: typer.Typer) -> None:
             if stop.is_set():
                 call.out.print("interrupted: run it again to go on")
         return 0
+
+
+def _collect_rarely() -> None:
+    """What is alive now stays, and what a stream makes has no cycles: looking for them took a tenth of the CPU."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
