@@ -7,12 +7,14 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 	&& $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 ARGS ?=
+# Tests wait for servers more than they work: more of them at once than there are processors. Each has servers of its own.
+WORKERS ?= 3
 
 demo: .venv/.demo
 	.venv/bin/cutover demo $(ARGS)
 
 test: .venv/.test
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/.test
 	.venv/bin/ruff check .

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from cdc import frame, slot
-from cdc.frame import PG_EPOCH_US, Frame, UnreadableFrame
+from cdc.frame import Frame, UnreadableFrame
 from cdc.log import Log
 from cdc.replication import now_us
 from cdc.router import decode_key
@@ -99,6 +99,10 @@ class Worker:
                 raise Refused(str(error).strip(), cure="grant it to the consumer's role") from error
 
 
+# Microseconds since 2000-01-01 UTC by the server's clock.
+_CLOCK = "SELECT (extract(epoch FROM clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)::bigint"
+
+
 class Session:
     """One connection's worth of consuming."""
 
@@ -112,6 +116,7 @@ class Session:
         shuffled = random.sample(self.plan.moves, len(self.plan.moves))
         self.moves = {move.topic: move for move in shuffled}
         self.last_rebalance = self.last_watch = 0.0
+        self.clock_ahead = 0  # microseconds that this machine's clock is ahead of the server's, which stamps commits
         self.announced = -1
 
     def run(self, stop: threading.Event) -> None:
@@ -120,6 +125,7 @@ class Session:
             self.watched = self._watch_row()
             if self.watched[0] != self.plan.digest:
                 raise PlanChanged
+            self._compare_clocks()
             self.leases = Leases(self.conn, self.plan)
             self.convergers = {
                 move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
@@ -159,7 +165,7 @@ class Session:
         frames = self._frames(move)
         if not frames or self.queued >= QUEUE_BYTES or time.monotonic() >= self.collect_until[move.name]:
             return False
-        behind = now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
+        behind = self._now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
         return behind and sum(len(each.keys) for _, each, _ in frames) < self.limit[move.name]
 
     def _frames(self, move: Move) -> list[tuple[int, Frame, int]]:
@@ -313,7 +319,7 @@ class Session:
             batch.sources.clear()
         batch.keys = {decode_key(key): raw[key] for key in sorted(raw)}
         if newest:
-            latency = (time.time_ns() // 1000 - PG_EPOCH_US - newest) / 1000
+            latency = max(0, self._now_us() - newest) / 1000
             batch.steps = {n: Advance(s.offset, s.lsn, s.time, latency) for n, s in batch.steps.items()}
         return batch, taken
 
@@ -334,7 +340,15 @@ class Session:
             raise Refused(f"plan {self.plan.name} is not prepared", cure="cutover prepare")
         return (row[0], row[3])
 
+    def _now_us(self) -> int:
+        return now_us() - self.clock_ahead
+
+    def _compare_clocks(self) -> None:
+        row = self.conn.execute(_CLOCK, prepare=True).fetchone()
+        self.clock_ahead = now_us() - int(row[0]) if row else 0
+
     def _watch(self) -> None:
+        self._compare_clocks()
         row = self._watch_row()
         if row != self.watched:
             raise PlanChanged

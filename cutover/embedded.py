@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -20,6 +21,8 @@ from typing import Any, Literal, Self
 from sql.errors import CutoverError, UsageError
 
 StopMode = Literal["smart", "fast", "immediate"]
+
+_UNPRIVILEGED, _EPHEMERAL = 10_000, 32_768  # between them the systems we know give out no port of their own accord
 
 _STOP_SIGNALS: dict[StopMode, signal.Signals] = {
     "smart": signal.SIGTERM,
@@ -107,11 +110,13 @@ def wheel_binaries() -> Path:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nothing uses now, and that no outgoing connection will be given: a server that is
+    stopped finds it free when it starts again."""
+    while True:
+        port = secrets.randbelow(_EPHEMERAL - _UNPRIVILEGED) + _UNPRIVILEGED
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class ThrowawayPostgres:

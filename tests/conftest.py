@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,29 @@ from tests.services.topics import delete_topics_of
 
 VERSIONS = {"pg15": 15, "pg18": 18}
 SERVICES = pytest.StashKey[Services]()
+TOLD = pytest.StashKey[set[str]]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist tells its servers to the process that prints."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["services"] = _described(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(TOLD, set()).update(getattr(node, "workeroutput", {}).get("services", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which servers the tests ran against."""
-    if (services := config.stash.get(SERVICES, None)) and (lines := services.describe()):
+    if lines := sorted({*_described(config), *config.stash.get(TOLD, set())}):
         terminalreporter.write_line("services: " + ", ".join(lines))
+
+
+def _described(config: pytest.Config) -> list[str]:
+    services = config.stash.get(SERVICES, None)
+    return services.describe() if services else []
 
 
 @pytest.fixture(scope="session")

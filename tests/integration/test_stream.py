@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from cdc import frame
-from consumers import positions
+from cdc.replication import now_us
+from consumers import positions, worker
 from sql.errors import Busy
 from tests.integration.rig import Rig, shop
 
@@ -274,3 +275,19 @@ def test_s10_after_wait_for_a_reader_sees_what_it_wrote(running: Rig) -> None:
         lsn = one(running, "SELECT pg_current_wal_insert_lsn()::text")[0]
         running.conn.execute("SELECT cutover.wait_for(%s::pg_lsn, %s, 'item', '30 s')", (lsn, running.name))
         assert one(running, "SELECT cost::int FROM shop.item WHERE id = %s", item) == (cost,)
+
+
+def test_a_clock_that_runs_ahead_does_not_hold_batches_back(
+    dsn: str, plan_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lag is told by the server's clock, which stamps commits: a consumer an hour ahead of it is not an hour behind."""
+    monkeypatch.setattr(worker, "now_us", lambda: now_us() + 3_600_000_000)
+    with shop(dsn, plan_name, f"sqlite:///{tmp_path / 'log.db'}", tmp_path) as rig:
+        rig.capture()
+        rig.consume()
+        rig.conn.execute("INSERT INTO shop.item (id, name) SELECT gen_random_uuid(), 'thing'")
+        rig.conn.execute("INSERT INTO shop.item_cost SELECT id, 1, 'EUR' FROM shop.item")
+        rig.drain()
+        row = rig.conn.execute("SELECT max(latency_ms) FROM cutover.position WHERE plan = %s", (rig.name,)).fetchone()
+        assert row is not None
+        assert 0 <= row[0] < 60_000
