@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -42,14 +42,17 @@ class Batch:
 
     keys: each distinct key, with the partition and log offset that asked for it.
     frames: the frames that the keys came from; their transactions must be visible first.
+    expected: where each partition stands; None: anywhere, its position is locked and left as it is.
+    note: what else belongs in the last transaction, told what all of them did.
     """
 
     move: Move
     keys: dict[Key, tuple[int, int]]
     sources: set[str]  # empty: any may have changed
     frames: list[Frame]
-    expected: dict[int, int]
+    expected: dict[int, int | None]
     steps: dict[int, Advance]
+    note: Callable[[Connection, Result], None] | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +68,19 @@ class Result:
     @property
     def changed(self) -> int:
         return self.updated + self.inserted + self.deleted
+
+    def add(self, other: Result) -> None:
+        """Count what another transaction of the same batch did."""
+        self.updated += other.updated
+        self.inserted += other.inserted
+        self.deleted += other.deleted
+        self.letters += other.letters
+
+    def plus(self, other: Result) -> Result:
+        """Both together; this one stays as it is."""
+        both = Result(self.keys, self.updated, self.inserted, self.deleted, [*self.letters])
+        both.add(other)
+        return both
 
 
 class Converger:
@@ -108,16 +124,15 @@ class Converger:
             faultpoints.reached("consume.before-commit")
             if last:
                 dead_letters.record(self.conn, batch.move, [*result.letters, *done.letters])
+                if batch.note is not None:
+                    batch.note(self.conn, result.plus(done))
                 positions.advance(self.conn, batch.move, batch.steps, self.worker)
             else:
                 self.conn.execute("COMMIT", prepare=False)
         except BaseException:
             self._rollback()
             raise
-        result.updated += done.updated
-        result.inserted += done.inserted
-        result.deleted += done.deleted
-        result.letters += done.letters
+        result.add(done)
 
     def _rollback(self) -> None:
         if not self.conn.closed and not self.conn.broken:

@@ -62,8 +62,8 @@ def read(conn: Connection, move: Move, partitions: Sequence[int]) -> dict[int, i
     return {int(partition): int(offset) for partition, offset in rows}
 
 
-def lock(conn: Connection, move: Move, expected: Mapping[int, int], digest: str | None = None) -> Locked:
-    """Begin: lock the rows of these partitions, in order, and compare. One round trip.
+def lock(conn: Connection, move: Move, expected: Mapping[int, int | None], digest: str | None = None) -> Locked:
+    """Begin: lock the rows of these partitions, in order, and compare (None: whatever it is). One round trip.
 
     Raises Busy when another worker has advanced one (A2: this worker only thinks that it owns it), Halted when the
     move stands still, PlanChanged when the plan was prepared anew since `digest`: who has an older mapping must not
@@ -75,7 +75,7 @@ def lock(conn: Connection, move: Move, expected: Mapping[int, int], digest: str 
         cursor = conn.execute(load("consume/lock_positions"), (move.plan, move.name, sorted(expected)), prepare=True)
     rows = cursor.fetchall()
     found = {int(row[0]): int(row[1]) for row in rows}
-    if found != dict(expected):
+    if found != {at: found.get(at) if offset is None else offset for at, offset in expected.items()}:
         raise Busy(f"{move.name}: partitions stand at {found}, this worker expected {dict(expected)}")
     if digest is not None and rows and rows[0][5] != digest:
         raise PlanChanged

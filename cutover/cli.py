@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cutover.commands import demo, mend, plan, proof, status, stream, switch
+from cutover.commands import again, demo, mend, plan, proof, status, stream, switch
 
 app = typer.Typer(
     name="cutover",
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for group in (demo, plan, switch, stream, status, proof, mend):
+for group in (demo, plan, switch, stream, status, proof, again, mend):
     group.add_to(app)
 
 

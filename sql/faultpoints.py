@@ -22,6 +22,8 @@ POINTS = (
     "consume.after-commit",
     "backfill.after-append",
     "backfill.after-commit",
+    "replay.before-commit",
+    "replay.after-commit",
     "refresh.after-append",
     "refresh.after-commit",
     "flip.before-commit",

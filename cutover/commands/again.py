@@ -1,0 +1,174 @@
+"""`cutover replay` and `cutover history`: what the log still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cdc import stretch
+from cdc.replication import lsn_number
+from cdc.stretch import Stretch
+from consumers.replay import Replayer, look, only_partitions
+from cutover.command import Invocation, OneMove, command, option
+from cutover.history import history, render
+from cutover.progress import progress
+from cutover.service import Service, chosen, open_service, refuse_standing_still
+from cutover.signals import stop_on_signals
+from sql.connection import connect
+from sql.errors import UsageError
+from sql.model import Move
+
+FromStart = Annotated[bool, option("--from-start", "All that is in the log.")]
+FromOffset = Annotated[
+    list[str] | None, option("--from-offset", "PARTITION:OFFSET, once for each partition; the others are left out.")
+]
+FromLsn = Annotated[str | None, option("--from-lsn", "Every commit at or after this LSN.")]
+FromTime = Annotated[str | None, option("--from-time", "What was appended at or after this time (ISO 8601; UTC).")]
+ToLsn = Annotated[str | None, option("--to-lsn", "Up to the commits of this LSN. Default: the log's end now.")]
+ToTime = Annotated[str | None, option("--to-time", "Without what was appended at or after this time.")]
+Keys = Annotated[
+    list[str] | None,
+    option("--key", "Only this key, once for each; the parts of a composite key are separated by a comma."),
+]
+DryRun = Annotated[bool, option("--dry-run", "Only say what would be read.")]
+Anew = Annotated[bool, option("--restart", "From the first record, even if an earlier run stopped in between.")]
+KeyParts = Annotated[list[str], typer.Argument(metavar="KEY...", help="The key; a composite one part by part.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+
+    @command(app, "replay", example="cutover replay stock --from-time 2026-11-01T00:00 --dry-run", reports=True)
+    def replay_command(
+        call: Invocation,
+        name: OneMove,
+        from_start: FromStart = False,
+        from_offset: FromOffset = None,
+        from_lsn: FromLsn = None,
+        from_time: FromTime = None,
+        to_lsn: ToLsn = None,
+        to_time: ToTime = None,
+        key: Keys = None,
+        dry_run: DryRun = False,
+        restart: Anew = False,
+    ) -> int:
+        """Read the log again and converge its keys, beside the consumers. What is right already stays as it is."""
+        given = [from_start, bool(from_offset), from_lsn is not None, from_time is not None]
+        if sum(given) != 1:
+            raise UsageError("from where?", cure="one of --from-start, --from-offset, --from-lsn, --from-time")
+        stop = stop_on_signals()
+        service = open_service(call.settings)
+        (move,) = chosen(service.plan, [name])
+        keys = _keys(move, key)
+        found = _stretches(service, move, from_offset, from_lsn, from_time, to_lsn, to_time)
+        found = only_partitions(move, found, keys)
+        document: dict[str, object] = {
+            "move": name,
+            "dry_run": dry_run,
+            "partitions": [{"partition": each.partition, "start": each.start, "end": each.end} for each in found],
+        }
+        if dry_run:
+            outlook = look(service.log, move, found, keys)
+            document |= {name: getattr(outlook, name) for name in ("records", "keys", "bytes", "seconds")}
+            said = (
+                f"{name}: {outlook.records:,} records with {outlook.keys:,} keys ({outlook.bytes / 1e6:,.1f} MB),"
+                f" about {outlook.seconds:,.0f} s; nothing was done"
+            )
+        else:
+            with connect(call.settings.dsn, f"replay {service.plan.name}") as conn:
+                refuse_standing_still(conn, service.plan, [move])
+            spec = _spec(from_start, from_offset, from_lsn, from_time, to_lsn, to_time, key)
+            with progress(call, f"replay {name}") as report:
+                done = Replayer(call.settings.dsn, service.plan, move, service.log, stop, report).run(
+                    spec, found, keys, restart=restart
+                )
+            document |= {name: getattr(done, name) for name in done.__slots__}
+            said = (
+                f"{name}: {done.records:,} records and {done.keys:,} keys read again, {done.changed:,} rows changed"
+                + (f", {done.dead_letters:,} dead letters: cutover dead-letters list" if done.dead_letters else "")
+                + ("" if done.finished else "; interrupted: run the same command again to go on")
+            )
+        if call.json:
+            call.document(document)
+        else:
+            call.out.print(said)
+        return 0
+
+    @command(app, "history", example="cutover history stock 6b0e…", reports=True)
+    def history_command(call: Invocation, name: OneMove, key: KeyParts) -> int:
+        """All that the log knows about one key: every version, with its time, LSN, transaction and source."""
+        service = open_service(call.settings)
+        (move,) = chosen(service.plan, [name])
+        versions = list(history(service.log, move, key))
+        if call.json:
+            call.document({"move": name, "key": key, "versions": [each.model_dump(mode="json") for each in versions]})
+        else:
+            call.out.print(render(versions) if versions else "the log knows nothing about this key")
+        return 0
+
+
+def _stretches(
+    service: Service,
+    move: Move,
+    offsets: Sequence[str] | None,
+    lsn: str | None,
+    time: str | None,
+    to_lsn: str | None,
+    to_time: str | None,
+) -> list[Stretch]:
+    log = service.log
+    if offsets:
+        found = stretch.from_offsets(log, move, dict(_offset(each) for each in offsets))
+    elif lsn is not None:
+        found = stretch.from_lsn(log, move, _lsn("--from-lsn", lsn))
+    elif time is not None:
+        found = stretch.from_time(log, move, _time("--from-time", time))
+    else:
+        found = stretch.whole(log, move)
+    if to_lsn is not None:
+        found = stretch.until_lsn(log, move, found, _lsn("--to-lsn", to_lsn))
+    if to_time is not None:
+        found = stretch.until_time(log, move, found, _time("--to-time", to_time))
+    return found
+
+
+def _spec(*parts: object) -> str:
+    """The stretch and the keys as they were asked for: the same words go on with the same replay."""
+    names = ("from-start", "from-offset", "from-lsn", "from-time", "to-lsn", "to-time", "key")
+    return " ".join(f"{name}={part}" for name, part in zip(names, parts, strict=True) if part)
+
+
+def _keys(move: Move, given: Sequence[str] | None) -> list[tuple[str, ...]] | None:
+    if not given:
+        return None
+    keys = [tuple(each.split(",")) if len(move.key) > 1 else (each,) for each in given]
+    for key in keys:
+        if len(key) != len(move.key):
+            names = ",".join(column.name for column in move.key)
+            raise UsageError(f"--key {','.join(key)}: the key of {move.name} has {len(move.key)} parts: {names}")
+    return keys
+
+
+def _offset(text: str) -> tuple[int, int]:
+    partition, colon, offset = text.partition(":")
+    if not (colon and partition.isdecimal() and offset.isdecimal()):
+        raise UsageError(f"--from-offset {text}: not PARTITION:OFFSET", cure="--from-offset 0:1200 --from-offset 1:900")
+    return int(partition), int(offset)
+
+
+def _lsn(flag: str, text: str) -> int:
+    try:
+        return lsn_number(text)
+    except ValueError:
+        raise UsageError(f"{flag} {text}: not an LSN", cure="as PostgreSQL writes it: 0/16B3748") from None
+
+
+def _time(flag: str, text: str) -> int:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{flag} {text}: not a time", cure="ISO 8601, 2026-11-01T08:30 or …+01:00") from None
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
