@@ -7,6 +7,7 @@
 5. views: mapping, memory, facade, in one short transaction a move
 6. publication, before the slot: a slot that starts earlier could not decode
 7. slot, before any backfill: what changes after it is in the log, what changed before it is in the tables
+8. roles, where they are asked for or there already
 
 Each step finds out what is there already. Killed anywhere, the same command goes on.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg.types.json import Jsonb
 
@@ -24,6 +25,7 @@ from cdc.log import Log
 from cdc.publication import ensure_publication, publication_exists, with_identity
 from cdc.slot import check_slot, ensure_slot, mark_gap, slot_exists
 from cutover.preflight import IDENTITY, check_findings, check_moves, check_server
+from cutover.roles import ensure_roles, roles_exist
 from cutover.views import install_views, touch_all
 from sql.connection import Connection, connect, own
 from sql.control import migrate
@@ -56,9 +58,11 @@ def prepare(
     moves: Sequence[str] | None = None,
     *,
     set_identity: bool = False,
+    roles: bool = False,
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
 ) -> PrepareReport:
     """Prepare the moves (None: all of the plan). `recompile` reads the plan against the database as it is then.
+    `roles`: make a role for each part of the service; where they are, they are kept right in any case.
 
     Raises Refused with everything that is wrong before it changes anything that matters; Busy when a lock cannot be
     had or another prepare runs; Unreachable.
@@ -69,7 +73,7 @@ def prepare(
             raise UsageError(f"the plan {plan.name} has no move {name!r}")
     with connect(dsn, "prepare") as conn, _alone(conn):
         call = _Call(conn, plan, log, names, recompile, lock_timeout_ms)
-        call.run(set_identity)
+        call.run(set_identity, roles)
         return call.report
 
 
@@ -101,7 +105,7 @@ class _Call:
     def moves(self) -> list[Move]:
         return [self.plan.move(name) for name in self.names]
 
-    def run(self, set_identity: bool) -> None:
+    def run(self, set_identity: bool, roles: bool) -> None:
         check_server(self.conn, self.plan)
         for move in self.moves:
             read_ddl(move.ddl_sql or "")
@@ -120,6 +124,8 @@ class _Call:
         self._views()
         self._publication()
         self._slot()
+        if roles or roles_exist(self.conn, self.plan.name):
+            self._roles()
         self._finish()
 
     def _did(self, step: str | None) -> None:
@@ -269,9 +275,7 @@ class _Call:
 
     def _publication(self) -> None:
         """It holds the sources of every move that has been prepared, now or before."""
-        rows = self.conn.execute("SELECT move FROM cutover.move WHERE plan = %s", (self.plan.name,)).fetchall()
-        prepared = {row[0] for row in rows}
-        moves = [move for move in self.plan.moves if move.name in prepared]
+        moves = self._prepared()
 
         def added(conn: Connection, table: Name) -> None:
             for move in moves:
@@ -284,12 +288,22 @@ class _Call:
                 self._did(f"{word} {table.sql}")
         self._did(None)
 
+    def _prepared(self) -> list[Move]:
+        rows = self.conn.execute("SELECT move FROM cutover.move WHERE plan = %s", (self.plan.name,)).fetchall()
+        return [move for move in self.plan.moves if (move.name,) in rows]
+
     def _slot(self) -> None:
         if ensure_slot(self.conn, self.plan):
             self._did(f"slot {self.plan.slot}")
         found = check_slot(self.conn, self.plan)
         if found.gap is not None:
             mark_gap(self.conn, self.plan, found.gap)
+
+    def _roles(self) -> None:
+        """Of every move that has been prepared, now or before."""
+        plan = replace(self.plan, moves=tuple(self._prepared()))
+        for statement in ensure_roles(self.conn, plan, self.lock_timeout_ms):
+            self._did(statement)
 
     def _finish(self) -> None:
         """The digest last: it says that all of this is there."""

@@ -24,6 +24,9 @@ Side = Literal["consolidated", "legacy"]
 SetIdentity = Annotated[
     bool, option("--set-identity", "Give tables the replica identity that the plan needs, online, where it lacks.")
 ]
+Roles = Annotated[
+    bool, option("--roles", "Make a database role for each part of the service, with the rights that it needs.")
+]
 To = Annotated[Side, option("--to", "The side that sessions read from now on.")]
 Percent = Annotated[
     int | None, option("--percent", "A canary: only this share of the sessions reads that side.", min=0, max=100)
@@ -42,6 +45,7 @@ def add_to(app: typer.Typer) -> None:
         call: Invocation,
         moves: Moves = None,
         set_identity: SetIdentity = False,
+        roles: Roles = False,
         lock_timeout: LockTimeout = LOCK_TIMEOUT_MS,
     ) -> int:
         """Control schema, target DDL, mapping view, facade, publication, slot, topics: idempotent, online."""
@@ -63,6 +67,7 @@ def add_to(app: typer.Typer) -> None:
             compile_now,
             names,
             set_identity=set_identity,
+            roles=roles,
             lock_timeout_ms=lock_timeout,
         )
         if call.json:
