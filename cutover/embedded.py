@@ -184,6 +184,11 @@ class ThrowawayPostgres:
         return self._folder
 
     @property
+    def port(self) -> int:
+        """Of its socket, and of TCP where it listens there."""
+        return self._port
+
+    @property
     def pid(self) -> int:
         """The postmaster's process id."""
         if self._process is None:

@@ -157,20 +157,25 @@ class LocalKafka:
 
     def _format(self) -> None:
         """Write the configuration and an empty store of a new cluster."""
-        controller = free_port()
-        settings = SETTINGS | {
+        text = "".join(f"{name}={value}\n" for name, value in self._settings(free_port()).items())
+        (self._folder / "server.properties").write_text(text)
+        command = [*_JAVA, *self._classpath(), "kafka.tools.StorageTool", "format"]
+        command += ["-t", _cluster_id(), "-c", "server.properties", *self._users()]
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ServiceMissing(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+
+    def _settings(self, controller: int) -> dict[str, str]:
+        return SETTINGS | {
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(self._folder / "data"),
         }
-        text = "".join(f"{name}={value}\n" for name, value in settings.items())
-        (self._folder / "server.properties").write_text(text)
-        command = [*_JAVA, *self._classpath(), "kafka.tools.StorageTool", "format"]
-        command += ["-t", _cluster_id(), "-c", "server.properties"]
-        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ServiceMissing(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+
+    def _users(self) -> list[str]:
+        """Options of the formatting that make users; none."""
+        return []
 
     def _classpath(self) -> list[str]:
         return [f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", f"{self._jars}/*"]
