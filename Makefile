@@ -1,5 +1,5 @@
 # Everything stays in this checkout: programs in .venv, the tests' Kafka in .services, the embedded log in .cutover.
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench chaos clean
 
 # The newest Python that the dependencies are built for; give another with `make PYTHON=… demo`.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
@@ -23,6 +23,10 @@ lint: .venv/.test
 
 bench: .venv/.test
 	.venv/bin/python -m bench $(ARGS)
+
+# About ten minutes of random faults; ARGS="--seed 7 --seconds 60 --log kafka" for others.
+chaos: .venv/.test
+	.venv/bin/python -m tests.chaos $(ARGS)
 
 clean:
 	rm -rf .venv .services .cutover build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

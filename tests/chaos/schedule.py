@@ -1,0 +1,36 @@
+"""The schedule of a run: which faults in which order, settled by the seed before anything happens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CALM_SHARE = 0.45  # of the faults after which the next one waits for the stream to have recovered
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fault. `recover`: the next one waits for the stream; `pause`: seconds before the next one."""
+
+    number: int
+    kind: str
+    recover: bool
+    pause: float
+    seed: str
+
+    def chance(self) -> random.Random:
+        """Its own random numbers, which do not depend on what the steps before it drew."""
+        return random.Random(self.seed)
+
+
+def schedule(seed: int, weights: Mapping[str, int], count: int) -> list[Step]:
+    """The same seed, kinds and count give the same steps. Every kind comes once before any is drawn at random."""
+    chance = random.Random(f"chaos {seed}")
+    kinds = sorted(weights)
+    chance.shuffle(kinds)
+    drawn = chance.choices(kinds, [weights[kind] for kind in kinds], k=max(0, count - len(kinds)))
+    return [
+        Step(number, kind, chance.random() < CALM_SHARE, round(chance.uniform(0.0, 0.6), 2), f"{seed}/{number}")
+        for number, kind in enumerate((kinds + drawn)[:count], 1)
+    ]
