@@ -49,6 +49,7 @@ class Capture:
         self.frames = 0
         self.bytes = 0
         self.acknowledged = 0  # LSN: every commit before it is safe in the log
+        self.beat = time.monotonic()  # when the loop turned last
 
     def run(self, stop: threading.Event) -> None:
         """Capture until stopped. Raises Gap, Refused or Halted when going on would lose changes."""
@@ -56,6 +57,7 @@ class Capture:
 
     def _session(self, stop: threading.Event) -> None:
         while not stop.is_set():
+            self.beat = time.monotonic()
             try:
                 Session(self).run(stop)
             except PlanChanged:
@@ -293,6 +295,7 @@ class Session:
         self._watch_at_times(now)
         self._acknowledge(now)
         while self.in_flight > IN_FLIGHT_BYTES and not stop.is_set():
+            self.capture.beat = time.monotonic()
             self.writer.wait(self.flights[0][0] if self.flights else self.writer.queued(), 0.2)
             self._acknowledge(time.monotonic())
 
@@ -362,6 +365,7 @@ class Session:
 
     def _acknowledge(self, now: float) -> None:
         """Move the confirmed LSN over what the log has acknowledged, and tell the server from time to time."""
+        self.capture.beat = now
         done = self.writer.acknowledged()
         while self.flights and self.flights[0][0] <= done:
             _, committed, size = self.flights.popleft()

@@ -18,6 +18,7 @@ from sql.retry import until_stopped
 
 logger = logging.getLogger("cutover.refresh")
 
+_TURN = 5.0  # seconds between two turns of the loop at most, however rarely something is due
 _ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('cutover.refresh.' || %s, 0))"
 
 
@@ -26,6 +27,7 @@ class Refresher:
 
     def __init__(self, dsn: str, plan: Plan, log: Log, reload: Callable[[], Plan] | None = None) -> None:
         self.dsn, self.plan, self.log, self.reload = dsn, plan, log, reload
+        self.beat = time.monotonic()  # when the loop turned last
 
     def run(self, stop: threading.Event) -> None:
         """Refresh until stopped; returns at once where no mapping depends on the clock."""
@@ -34,22 +36,25 @@ class Refresher:
             until_stopped(lambda: self._session(moves, stop), stop, logger)
 
     def _session(self, moves: list[tuple[Move, Refresh]], stop: threading.Event) -> None:
+        self.beat = time.monotonic()
         with connect(self.dsn, f"refresh {self.plan.name}") as conn:
             self._work(conn, moves, stop)
 
     def _work(self, conn: Connection, moves: list[tuple[Move, Refresh]], stop: threading.Event) -> None:
         due = {move.name: 0.0 for move, _ in moves}
         while not stop.is_set():
+            self.beat = time.monotonic()
             row = conn.execute(_ONE_AT_A_TIME, (self.plan.name,)).fetchone()
             if not (row and row[0]):
                 stop.wait(2.0)  # stand by
                 continue
             while not stop.is_set():
+                self.beat = time.monotonic()
                 for move, refresh in moves:
                     if time.monotonic() >= due[move.name]:
                         refresh_once(conn, move, refresh, self.log)
                         due[move.name] = time.monotonic() + refresh.every
-                stop.wait(max(0.01, min(due.values()) - time.monotonic()))
+                stop.wait(max(0.01, min(min(due.values()) - time.monotonic(), _TURN)))
 
 
 def refresh_once(conn: Connection, move: Move, refresh: Refresh, log: Log) -> int:

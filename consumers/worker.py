@@ -78,6 +78,8 @@ class Worker:
     ) -> None:
         self.dsn, self.plan, self.log, self.reload, self.on_batch = dsn, plan, log, reload, on_batch
         self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.beat = time.monotonic()  # when the loop turned last
+        self.keys = self.changed = self.letters = self.batches = 0  # since start
 
     def run(self, stop: threading.Event) -> None:
         """Consume until stopped; goes on through lost connections. Raises Gap, Refused."""
@@ -85,6 +87,7 @@ class Worker:
 
     def _session(self, stop: threading.Event) -> None:
         while not stop.is_set():
+            self.beat = time.monotonic()
             try:
                 Session(self).run(stop)
             except PlanChanged:
@@ -97,6 +100,13 @@ class Worker:
                 raise
             except psycopg.errors.InsufficientPrivilege as error:
                 raise Refused(str(error).strip(), cure="grant it to the consumer's role") from error
+
+    def count(self, result: Result) -> None:
+        """Enter a batch with keys that is applied."""
+        self.batches += 1
+        self.keys += result.keys
+        self.changed += result.changed
+        self.letters += len(result.letters)
 
 
 # Microseconds since 2000-01-01 UTC by the server's clock.
@@ -140,7 +150,7 @@ class Session:
 
     def _loop(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            now = time.monotonic()
+            now = self.worker.beat = time.monotonic()
             if now - self.last_rebalance >= REBALANCE:
                 self._rebalance()
                 self.last_rebalance = now
@@ -278,6 +288,7 @@ class Session:
             partition.offset = batch.steps[partition.lease.partition].offset
         if batch.keys:
             self._adapt(move, len(batch.keys), seconds)
+            self.worker.count(result)
             if result.letters:
                 logger.error("%s: %d keys are dead letters", move.name, len(result.letters))
             if self.worker.on_batch is not None:

@@ -51,12 +51,13 @@ class Supervisor:
     program: Sequence[str] = (sys.executable, "-m", "cutover")
     stderr: IO[bytes] | None = None  # where the children log; None: where this process does
     restarts: int = field(default=0, init=False)
+    beat: float = field(default_factory=time.monotonic, init=False)  # when the loop turned last
 
     def run(self, stop: threading.Event) -> int:
         """The exit code: 0 when stopped; 2 when a child finds its flags wrong, 5 when every child was refused."""
         try:
             while not stop.is_set():
-                now = time.monotonic()
+                now = self.beat = time.monotonic()
                 for child in self.children:
                     if child.process is not None and not child.alive():
                         code = self._ended(child, now)
@@ -68,6 +69,10 @@ class Supervisor:
             return 0
         finally:
             self._stop()
+
+    def fallen(self) -> tuple[str, ...]:
+        """The children that are not there now."""
+        return tuple(child.name for child in self.children if not child.alive())
 
     def _start(self, child: Child, now: float) -> None:
         environment = {**os.environ, **self.environment, SUPERVISED: "1", "CUTOVER_PROCESS": child.name}

@@ -25,6 +25,11 @@ class Service:
     plan: Plan
     log: Log
 
+    def another_log(self) -> Log:
+        """The same log opened once more, for a thread of its own."""
+        with connect(self.settings.dsn, f"plan {self.folder.name}") as conn:
+            return choose_log(conn, self.settings, self.folder.name)
+
     def reload(self) -> Plan:
         """The plan as it is prepared now, its prepared moves only; raises as `open_service` does."""
         with connect(self.settings.dsn, f"plan {self.folder.name}") as conn:

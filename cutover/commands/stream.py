@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from contextlib import suppress
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from consumers.worker import Worker
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
 from cutover.run import Child, Supervisor
+from cutover.serve_metrics import metrics
 from cutover.service import chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
@@ -22,6 +24,10 @@ from sql.errors import Unreachable
 
 _AGAIN = 30.0  # seconds between looks at a plan in which nothing depends on the clock
 Consumers = Annotated[int, option("--consumers", "Consumer processes.", min=1, show_default=True)]
+Metrics = Annotated[
+    str | None,
+    option("--metrics-port", "Serve /metrics, /healthz and /readyz here: a port of loopback, or HOST:PORT."),
+]
 Restart = Annotated[bool, option("--restart", "From the first key, even if an earlier run stopped in between.")]
 
 
@@ -29,44 +35,55 @@ def add_to(app: typer.Typer) -> None:
     """Register this group's commands."""
 
     @command(app, example="cutover capture --log kafka://kafka:9092")
-    def capture(call: Invocation) -> int:
+    def capture(call: Invocation, metrics_port: Metrics = None) -> int:
         """WAL to log, until stopped."""
         stop = stop_on_signals()
         service = open_service(call.settings)
         _collect_rarely()
-        Capture(call.settings.dsn, service.plan, service.log, service.reload).run(stop)
+        it = Capture(call.settings.dsn, service.plan, service.log, service.reload)
+        with metrics(metrics_port, service, "capture", lambda: it.beat, lambda: captured(it)):
+            it.run(stop)
         return 0
 
     @command(app, example="cutover consume --log kafka://kafka:9092")
-    def consume(call: Invocation) -> int:
+    def consume(call: Invocation, metrics_port: Metrics = None) -> int:
         """Log to target, until stopped. Start as many as you like, on as many machines as you like."""
         stop = stop_on_signals()
         service = open_service(call.settings)
         _collect_rarely()
-        Worker(call.settings.dsn, service.plan, service.log, service.reload).run(stop)
+        it = Worker(call.settings.dsn, service.plan, service.log, service.reload)
+        with metrics(metrics_port, service, "consume", lambda: it.beat, lambda: consumed(it)):
+            it.run(stop)
         return 0
 
     @command(app, example="cutover refresh")
-    def refresh(call: Invocation) -> int:
+    def refresh(call: Invocation, metrics_port: Metrics = None) -> int:
         """Touch the keys whose mapping changed because time passed, until stopped."""
         stop = stop_on_signals()
         service = open_service(call.settings)
-        while not stop.is_set():
-            Refresher(call.settings.dsn, service.plan, service.log, service.reload).run(stop)
-            if not stop.wait(_AGAIN):  # nothing depends on the clock, as the plan stands now
-                with suppress(Unreachable):
-                    service = open_service(call.settings)
+        working: Refresher | None = None
+        with metrics(metrics_port, service, "refresh", lambda: working.beat if working else time.monotonic()):
+            while not stop.is_set():
+                working = Refresher(call.settings.dsn, service.plan, service.log, service.reload)
+                working.run(stop)
+                working = None
+                if not stop.wait(_AGAIN):  # nothing depends on the clock, as the plan stands now
+                    with suppress(Unreachable):
+                        service = open_service(call.settings)
         return 0
 
     @command(app, example="cutover run --consumers 2")
-    def run(call: Invocation, consumers: Consumers = 1) -> int:
+    def run(call: Invocation, consumers: Consumers = 1, metrics_port: Metrics = None) -> int:
         """Capture, consume, refresh and watermarks in one command."""
         stop = stop_on_signals()
-        open_service(call.settings)  # what is wrong now is said now, by this process
+        service = open_service(call.settings)  # what is wrong now is said now, by this process
         children = [Child("capture", ["capture"]), Child("refresh", ["refresh"])]
         children += [Child(f"consume-{number}", ["consume"]) for number in range(1, consumers + 1)]
         environment = call.settings.environment() | ({"CUTOVER_VERBOSE": "1"} if call.verbose else {})
-        return Supervisor(children, environment).run(stop)
+        environment["CUTOVER_METRICS_PORT"] = ""  # it is this process's, and answers for all of them
+        it = Supervisor(children, environment)
+        with metrics(metrics_port, service, "run", lambda: it.beat, fallen=it.fallen):
+            return it.run(stop)
 
     @command(app, "backfill", example="cutover backfill stock", reports=True)
     def backfill_command(call: Invocation, moves: Moves = None, restart: Restart = False) -> int:
@@ -98,3 +115,22 @@ def _collect_rarely() -> None:
     """What is alive now stays, and what a stream makes has no cycles: looking for them took a tenth of the CPU."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def captured(it: Capture) -> dict[str, tuple[str, int]]:
+    """A capture's own counts, each with its help."""
+    return {
+        "capture_changes": ("Changes read from WAL since the process started", it.changes),
+        "capture_frames": ("Frames appended to the log since the process started", it.frames),
+        "capture_bytes": ("Bytes of these frames", it.bytes),
+    }
+
+
+def consumed(it: Worker) -> dict[str, tuple[str, int]]:
+    """A worker's own counts, each with its help."""
+    return {
+        "consume_batches": ("Batches with keys applied since the process started", it.batches),
+        "consume_keys": ("Keys in these batches", it.keys),
+        "consume_rows_changed": ("Rows of targets that these batches wrote", it.changed),
+        "consume_dead_letters": ("Keys of these batches that could not be applied", it.letters),
+    }

@@ -30,7 +30,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("log", "version"), [("sqlite", 18), ("kafka", 15)], ids=["sqlite-pg18", "kafka-pg15"])
 def test_nothing_is_lost_under_chaos(log: str, version: int, brisk: None) -> None:
-    outcome = chaos.run(log, seed=5, count=40, seconds=14, version=version)
+    outcome = chaos.run(log, seed=5, count=40, seconds=9, version=version)
     assert outcome.ok, render(outcome)
     assert sum(outcome.faults.values()) >= 3, render(outcome)
     assert outcome.acknowledged > 100
