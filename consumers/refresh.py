@@ -61,14 +61,16 @@ def refresh_once(conn: Connection, move: Move, refresh: Refresh, log: Log) -> in
     """Touch what became due since the last time; returns how many keys.
 
     `refreshed_until` moves only after the log has acknowledged the touches, with the offsets they end at, so that
-    reconciliation can tell what is still pending. The first time looks back one day.
+    reconciliation can tell what is still pending. The first time looks back one day. The server's clock alone counts.
     """
     row = conn.execute(load("consume/refresh_window"), (move.plan, move.name)).fetchone()
     if row is None:
         return 0
-    since, until = row
+    last, now = row
+    # A clock that was set back makes what had become due not due again, until it becomes so a second time.
+    window = {"since": min(last, now), "until": max(last, now)}
     query = render.due_keys(refresh.keys_sql, move)
-    keys = [tuple(key) for key in conn.execute(query.encode(), {"since": since, "until": until}).fetchall()]
+    keys = [tuple(key) for key in conn.execute(query.encode(), window).fetchall()]
     if keys:
         writer = log.writer()
         try:
@@ -79,6 +81,6 @@ def refresh_once(conn: Connection, move: Move, refresh: Refresh, log: Log) -> in
             writer.close()
     faultpoints.reached("refresh.after-append")
     with own(conn):
-        conn.execute(load("consume/refresh_step"), (until, log.end_offsets(move.topic), move.plan, move.name))
+        conn.execute(load("consume/refresh_step"), (now, log.end_offsets(move.topic), move.plan, move.name))
     faultpoints.reached("refresh.after-commit")
     return len(keys)

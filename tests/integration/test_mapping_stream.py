@@ -86,6 +86,24 @@ def test_a10_what_only_the_clock_changes_is_refreshed(rig: Rig) -> None:
     assert rig.stop() == []
 
 
+@pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True)
+def test_a10_a_clock_that_was_set_back_is_followed(rig: Rig) -> None:
+    """What a clock that was an hour ahead has made due is not due again, and becomes so when its time comes."""
+    rig.conn.execute(
+        "INSERT INTO m.lease SELECT true, '10.0.0.0'::inet + n, now() + (CASE n WHEN 1 THEN interval '3 s'"
+        " WHEN 2 THEN interval '30 min' ELSE interval '2 h' END) FROM generate_series(1, 3) n"
+    )
+    rig.drain()
+    # As it stood an hour ahead: two leases have run out, and everything up to then is refreshed.
+    rig.conn.execute("UPDATE m.lease_now SET held = false WHERE host <= '10.0.0.2'")
+    rig.conn.execute("UPDATE cutover.move SET refreshed_until = now() + interval '1 hour' WHERE move = 'lease'")
+    rig.start(Refresher(rig.dsn, rig.plan, rig.open_log()).run)
+    rig.wait_until("SELECT bool_and(held) FROM m.lease_now")
+    rig.wait_until("SELECT NOT held FROM m.lease_now WHERE host = '10.0.0.1'")
+    assert rig.differences() == {}
+    assert rig.stop() == []
+
+
 def held(rig: Rig) -> list[tuple[object, ...]]:
     return rig.conn.execute("SELECT held, count(*) FROM m.lease_now GROUP BY held").fetchall()
 
