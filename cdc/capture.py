@@ -99,7 +99,8 @@ class Session:
             self.writer: LogWriter = self.log.writer()
             try:
                 self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
-                logger.info("capturing %s from %s", self.plan.name, lsn_text(self.confirmed))
+                since = lsn_text(self.confirmed)
+                logger.info("capturing %s from %s", self.plan.name, since, extra={"plan": self.plan.name, "lsn": since})
                 try:
                     self._loop(stop)
                     self._finish()
@@ -277,7 +278,7 @@ class Session:
     def _halt(self, oid: int, why: str, lsn: int = 0) -> None:
         """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
         for move in self.router.moves_of(oid):
-            logger.error("%s: %s", move.name, why)
+            logger.error("%s: %s", move.name, why, extra={"move": move.name, "lsn": lsn_text(lsn or self.processed)})
             self._halt_move(move.name, why, lsn)
         self.watched = self._watch_row()
 

@@ -18,7 +18,7 @@ import psycopg
 from cdc import frame, slot
 from cdc.frame import Frame, UnreadableFrame
 from cdc.log import Log
-from cdc.replication import now_us
+from cdc.replication import lsn_text, now_us
 from cdc.router import decode_key
 from consumers import positions
 from consumers.converge import Batch, Converger, Result, TooManyLetters
@@ -203,7 +203,11 @@ class Session:
     def _announce(self) -> None:
         if len(self.partitions) != self.announced:
             self.announced = len(self.partitions)
-            logger.info("%s has %d partitions", self.worker.name, self.announced)
+            held: dict[str, list[int]] = {}
+            for topic, partition in sorted(self.partitions):
+                held.setdefault(self.moves[topic].name, []).append(partition)
+            text = "%s has %d partitions"
+            logger.info(text, self.worker.name, self.announced, extra={"plan": self.plan.name, "partitions": held})
 
     def _check_topics(self, moves: Iterable[Move]) -> None:
         """A topic that was deleted and made anew has other records at our offsets: a gap (L2). Asked after `assign`,
@@ -237,14 +241,14 @@ class Session:
             if isinstance(record.frame, UnreadableFrame):
                 # Stops the move with the offset, and is never skipped (L6).
                 why = f"partition {record.partition}, offset {record.offset}: {record.frame}"
-                self._halt(self.moves[record.topic], why)
+                self._halt(self.moves[record.topic], why, partition=record.partition, offset=record.offset)
                 return
             partition.frames.append((record.offset, record.frame, record.size))
             self.queued += record.size
 
-    def _halt(self, move: Move, why: str) -> None:
+    def _halt(self, move: Move, why: str, **where: object) -> None:
         """Written down, so that every worker stands still and the operator knows."""
-        logger.error("%s halts: %s", move.name, why)
+        logger.error("%s halts: %s", move.name, why, extra={"move": move.name, **where})
         with own(self.conn):
             self.conn.execute(
                 load("capture/halt"), {"why": why, "lsn": "0/0", "plan": self.plan.name, "move": move.name}
@@ -273,11 +277,12 @@ class Session:
             self._halt(move, str(halted))
             return
         except Halted as halted:
-            logger.error("%s", halted)
+            logger.error("%s", halted, extra={"move": move.name})
             self._stand_still(move)
             return
         except Busy:
-            logger.warning("%s: a partition was advanced by another worker; its lease is taken anew", move.name)
+            text = "%s: a partition was advanced by another worker; its lease is taken anew"
+            logger.warning(text, move.name, extra={"move": move.name, "partitions": sorted(batch.expected)})
             raise
         seconds = time.monotonic() - started
         self.collect_until[move.name] = time.monotonic() + COLLECT
@@ -290,9 +295,19 @@ class Session:
             self._adapt(move, len(batch.keys), seconds)
             self.worker.count(result)
             if result.letters:
-                logger.error("%s: %d keys are dead letters", move.name, len(result.letters))
+                self._tell_letters(move, batch, result)
             if self.worker.on_batch is not None:
                 self.worker.on_batch(move, result, seconds)
+
+    def _tell_letters(self, move: Move, batch: Batch, result: Result) -> None:
+        """One line, not one a key; what and why is in `cutover dead-letters list`."""
+        where = {
+            "move": move.name,
+            "partitions": sorted({letter.partition for letter in result.letters}),
+            "sqlstates": sorted({letter.sqlstate for letter in result.letters}),
+            "lsn": lsn_text(max(step.lsn for step in batch.steps.values())),
+        }
+        logger.error("%s: %d keys are dead letters", move.name, len(result.letters), extra=where)
 
     def _batch(self, move: Move) -> tuple[Batch | None, list[tuple[Partition, int]]]:
         """Whole frames of every leased partition of a move, in turn, up to the move's limit of keys."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -113,6 +115,11 @@ def test_ready_turns_red_when_a_sink_halts_behind_a_running_process(tour: Cli) -
             conn.execute("UPDATE cutover.plan SET gap = 'somebody dropped the slot'")
             until(said(port, 503, "there is a gap: somebody dropped the slot"))
             assert series(port)["cutover_gap", ""] == 1
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+        halt = next(line for line in lines if line.get("move") and "truncated" in line["message"])
+        assert (halt["move"], halt["level"], halt["process"]) == ("product", "error", "capture")
+        assert re.fullmatch(r"[0-9A-F]+/[0-9A-F]+", halt["lsn"])
+        assert {"product": [0, 1, 2, 3]} in [line.get("partitions") for line in lines]
         service.stop()
 
 

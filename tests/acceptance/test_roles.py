@@ -73,6 +73,7 @@ def shop(server: PostgresServer, plan_name: str, tmp_path: Path) -> Iterator[Sho
                 conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role_name(plan_name, part))))
 
 
+@pytest.mark.parametrize("server", ["pg18"], indirect=True)
 def test_the_stream_runs_under_its_roles(shop: Shop) -> None:
     """Capture, consume, backfill, the proof and the flip, each as its own role; nothing secret is said or kept."""
     cli = shop.cli
@@ -205,6 +206,7 @@ ON_TABLES: dict[Part, str] = {
 }
 
 
+@pytest.mark.parametrize("server", ["pg15"], indirect=True)
 def test_no_role_has_more_than_this(shop: Shop) -> None:
     """Written out by hand, so that a right which is added by mistake shows; and the stream is held to the columns."""
     with connect(shop.dsn, "test") as conn:
