@@ -27,7 +27,7 @@ Fault = Callable[[World, Random], None]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A fault, how often it comes, and the log that it is about."""
+    """A fault, how often it comes (0: once in a run, for it takes half a minute), and the log that it is about."""
 
     harm: Fault
     weight: int
@@ -239,7 +239,7 @@ KINDS: dict[str, Kind] = {
     "capture frozen": Kind(_freeze("capture"), 4),
     "consumer frozen": Kind(_freeze(*CONSUMERS), 4),
     "consumer frozen, its session lost": Kind(_zombie, 4),
-    "consumer frozen past its lease": Kind(_past_its_lease, 1),
+    "consumer frozen past its lease": Kind(_past_its_lease, 0),
     "consumers come and go": Kind(_come_and_go, 5),
     "two captures": Kind(_second_capture, 3),
     "PostgreSQL stopped, fast": Kind(_restart_postgres("fast"), 4),
@@ -254,7 +254,7 @@ KINDS: dict[str, Kind] = {
     "Kafka killed": Kind(_stop_kafka("kill"), 4, "kafka"),
     "Kafka restarted": Kind(_stop_kafka("stop"), 3, "kafka"),
     "Kafka stalled": Kind(_stall_kafka(0.5, 5.0), 5, "kafka"),
-    "Kafka stalled for longer than its clients wait": Kind(_stall_kafka(21.0, 25.0), 1, "kafka"),
+    "Kafka stalled for longer than its clients wait": Kind(_stall_kafka(21.0, 25.0), 0, "kafka"),
     "network to Kafka cut": Kind(_network("kafka", "cut"), 5, "kafka"),
     "network to Kafka slow": Kind(_network("kafka", "slow"), 4, "kafka"),
     "network to Kafka half-open": Kind(_network("kafka", "silent"), 4, "kafka"),

@@ -29,7 +29,8 @@ def schedule(seed: int, weights: Mapping[str, int], count: int) -> list[Step]:
     chance = random.Random(f"chaos {seed}")
     kinds = sorted(weights)
     chance.shuffle(kinds)
-    drawn = chance.choices(kinds, [weights[kind] for kind in kinds], k=max(0, count - len(kinds)))
+    left = max(0, count - len(kinds))
+    drawn = chance.choices(kinds, [weights[kind] for kind in kinds], k=left) if any(weights.values()) else []
     return [
         Step(number, kind, chance.random() < CALM_SHARE, round(chance.uniform(0.0, 0.6), 2), f"{seed}/{number}")
         for number, kind in enumerate((kinds + drawn)[:count], 1)
