@@ -76,6 +76,8 @@ class Proxy:
                     continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.target or 0), timeout=5)
+                for each in (client, server):
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
                 _reset(client)
                 continue
@@ -84,7 +86,6 @@ class Proxy:
             with self._changed:
                 self._pairs.add(pair)
             for source, sink in (pair, pair[::-1]):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._forward, args=(source, sink, pair), daemon=True).start()
 
     def _forward(self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
