@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -106,16 +106,37 @@ def test_kafka_lets_in_who_proves_it(listener: str, broker: SecuredKafka, author
     use(elsewhere, f"cutover.{plan_name}.t")
 
 
-REFUSED = {
-    "a wrong password (PLAIN)": lambda b, a, s: b.secured("plain", **sasl("PLAIN", a, STRANGER)),
-    "a wrong password (SCRAM)": lambda b, a, s: b.secured("scram", **sasl("SCRAM-SHA-512", a, STRANGER)),
-    "a server of another authority": lambda b, a, s: b.secured("scram", **sasl("SCRAM-SHA-512", s)),
-    "a server of another name": lambda b, a, s: b.secured("scram", "127.0.0.1", **sasl("SCRAM-SHA-512", a)),
-    "no client certificate": lambda b, a, s: b.secured(
-        "mtls", security_protocol="SSL", ssl_cafile=str(a.own.certificate)
+Address = Callable[[SecuredKafka, Authority, Authority], str]
+REFUSED: dict[str, tuple[Address, str]] = {  # each with what the error says of it
+    "a wrong password (PLAIN)": (
+        lambda broker, ours, other: broker.secured("plain", **sasl("PLAIN", ours, STRANGER)), "Authentication failed",
     ),
-    "a client of another authority": lambda b, a, s: b.secured("mtls", **with_certificate(s, a)),
-    "no TLS": lambda b, a, s: b.secured("scram", **(sasl("SCRAM-SHA-512", a) | {"security_protocol": "SASL_PLAINTEXT"})),
+    "a wrong password (SCRAM)": (
+        lambda broker, ours, other: broker.secured("scram", **sasl("SCRAM-SHA-512", ours, STRANGER)),
+        "Authentication failed",
+    ),
+    "a server of another authority": (
+        lambda broker, ours, other: broker.secured("scram", **sasl("SCRAM-SHA-512", other)), "unable to get local issuer",
+    ),
+    "a server of another name": (
+        lambda broker, ours, other: broker.secured("scram", "127.0.0.1", **sasl("SCRAM-SHA-512", ours)),
+        "not valid for '127.0.0.1'",
+    ),
+    "no client certificate": (
+        lambda broker, ours, other: broker.secured(
+            "mtls", security_protocol="SSL", ssl_cafile=str(ours.own.certificate)
+        ),
+        "",
+    ),
+    "a client of another authority": (
+        lambda broker, ours, other: broker.secured("mtls", **with_certificate(other, ours)), "",
+    ),
+    "no TLS": (
+        lambda broker, ours, other: broker.secured(
+            "scram", **(sasl("SCRAM-SHA-512", ours) | {"security_protocol": "SASL_PLAINTEXT"})
+        ),
+        "",
+    ),
 }  # fmt: skip
 
 
@@ -124,10 +145,12 @@ def test_kafka_and_its_clients_refuse(
     case: str, broker: SecuredKafka, authority: Authority, stranger: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cdc.kafka_log.TIMEOUT_MS", 1_500)
-    log = open_log(REFUSED[case](broker, authority, stranger))
+    address, why = REFUSED[case]
+    log = open_log(address(broker, authority, stranger))
     try:
         with pytest.raises((Refused, Unreachable)) as refused:
             log.identity()
+        assert why in str(refused.value)
         assert STRANGER not in f"{refused.value} {refused.value.cure}"
         assert PASSWORD not in f"{refused.value} {refused.value.cure}"
     finally:
