@@ -128,6 +128,7 @@ class Converger:
                     batch.note(self.conn, result.plus(done))
                 positions.advance(self.conn, batch.move, batch.steps, self.worker)
             else:
+                positions.saw_clock(self.conn, batch.move, batch.expected)
                 self.conn.execute("COMMIT", prepare=False)
         except BaseException:
             self._rollback()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cdc.replication import lsn_text
@@ -90,6 +90,11 @@ def current_snapshot(conn: Connection) -> Snapshot:
     row = conn.execute("SELECT pg_current_snapshot()::text", prepare=True).fetchone()
     assert row is not None
     return Snapshot.parse(row[0])
+
+
+def saw_clock(conn: Connection, move: Move, partitions: Iterable[int]) -> None:
+    """Record when this transaction read the mapping, where it does not advance; `advance` does it too."""
+    conn.execute(load("consume/clock"), (move.plan, move.name, sorted(partitions)), prepare=True)
 
 
 def advance(conn: Connection, move: Move, steps: Mapping[int, Advance], worker: str) -> None:

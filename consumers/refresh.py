@@ -61,14 +61,15 @@ def refresh_once(conn: Connection, move: Move, refresh: Refresh, log: Log) -> in
     """Touch what became due since the last time; returns how many keys.
 
     `refreshed_until` moves only after the log has acknowledged the touches, with the offsets they end at, so that
-    reconciliation can tell what is still pending. The first time looks back one day. The server's clock alone counts.
+    reconciliation can tell what is still pending. The first time looks back one day. The server's clock alone counts;
+    where it was set back or forth, what it made due in between is touched again.
     """
-    row = conn.execute(load("consume/refresh_window"), (move.plan, move.name)).fetchone()
+    with own(conn):
+        row = conn.execute(load("consume/refresh_window"), {"plan": move.plan, "move": move.name}).fetchone()
     if row is None:
         return 0
-    last, now = row
-    # A clock that was set back makes what had become due not due again, until it becomes so a second time.
-    window = {"since": min(last, now), "until": max(last, now)}
+    since, until, now = row
+    window = {"since": since, "until": until}
     query = render.due_keys(refresh.keys_sql, move)
     keys = [tuple(key) for key in conn.execute(query.encode(), window).fetchall()]
     if keys:

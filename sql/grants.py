@@ -27,7 +27,7 @@ _OPEN_LETTERS: Final = frozenset({"plan", "move", "state"})  # to count them: no
 _EVENT: Final = frozenset({"plan", "move", "what", "detail"})
 _GAP: Final = frozenset({"gap", "gap_since"})
 _HALT: Final = frozenset({"halted", "halted_lsn"})
-_REFRESHED: Final = frozenset({"refreshed_until", "refreshed_offsets"})
+_REFRESHED: Final = frozenset({"refreshed_until", "refreshed_offsets", "clock_low", "clock_high"})
 
 # In the control schema: privilege, table, columns. Whoever adds a table there adds who may use it here.
 CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {

@@ -104,6 +104,41 @@ def test_a10_a_clock_that_was_set_back_is_followed(rig: Rig) -> None:
     assert rig.stop() == []
 
 
+@pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True)
+def test_a10_a_clock_that_jumped_between_two_refreshes_is_followed(rig: Rig) -> None:
+    """A change was converged while the clock was an hour behind or ahead, and no refresh ran in that time."""
+    rig.conn.execute(
+        "INSERT INTO m.lease SELECT true, '10.0.0.0'::inet + n, now() + (CASE n WHEN 1 THEN interval '-30 min'"
+        " WHEN 2 THEN interval '30 min' ELSE interval '2 h' END) FROM generate_series(1, 3) n"
+    )
+    rig.drain()
+    rig.conn.execute("UPDATE cutover.move SET refreshed_until = now() WHERE move = 'lease'")
+    # What those two converges left: a lease that had run out, alive; one that has not, run out; and when they were.
+    rig.conn.execute("UPDATE m.lease_now SET held = NOT held WHERE host <= '10.0.0.2'")
+    rig.conn.execute(
+        "UPDATE cutover.position SET clock_low = now() - interval '1 hour', clock_high = now() + interval '1 hour'"
+        " WHERE move = 'lease' AND partition = 0"
+    )
+    rig.start(Refresher(rig.dsn, rig.plan, rig.open_log()).run)
+    rig.wait_until("SELECT array_agg(held ORDER BY host) = '{f,t,t}' FROM m.lease_now")
+    assert rig.differences() == {}
+    rig.wait_until("SELECT clock_low IS NULL AND clock_high IS NULL FROM cutover.move WHERE move = 'lease'")
+    assert rig.stop() == []
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True)
+def test_a10_converge_leaves_the_moment_at_which_it_read(rig: Rig) -> None:
+    """Without a refresh, positions hold the earliest and the latest; a first one takes them over."""
+    rig.conn.execute("INSERT INTO m.lease VALUES (true, '10.0.0.1', now())")
+    rig.drain()
+    rig.conn.execute("INSERT INTO m.lease VALUES (true, '10.0.0.2', now())")
+    rig.drain()
+    rig.wait_until("SELECT min(clock_low) < max(clock_high) FROM cutover.position WHERE move = 'lease'")
+    rig.wait_until(
+        "SELECT bool_and(clock_low <= updated_at AND clock_high = updated_at) FROM cutover.position WHERE move = 'lease'"
+    )
+
+
 def held(rig: Rig) -> list[tuple[object, ...]]:
     return rig.conn.execute("SELECT held, count(*) FROM m.lease_now GROUP BY held").fetchall()
 
