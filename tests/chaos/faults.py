@@ -262,6 +262,9 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
+QUICK = ("capture killed", "consumer killed", "refresh killed")
+
+
 def kinds(log: str) -> dict[str, Kind]:
     """The faults that make sense over this log."""
     return {name: kind for name, kind in KINDS.items() if kind.log in (None, log)}

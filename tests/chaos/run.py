@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cutover.demo.check import check_ledger
+from sql.errors import Unreachable
 from sql.files import load
 from tests.chaos.crew import Fall
-from tests.chaos.faults import kinds
+from tests.chaos.faults import QUICK, kinds
 from tests.chaos.schedule import Step, schedule
 from tests.chaos.world import World, world
 
@@ -55,7 +58,8 @@ def run(
     outcome = Outcome(log, seed)
     began = time.monotonic()
     known = {name: kind for name, kind in kinds(log).items() if only in name}
-    steps = schedule(seed, {name: kind.weight for name, kind in known.items()}, count)
+    quick = [name for name in QUICK if name in kinds(log)]
+    steps = schedule(seed, {name: kind.weight for name, kind in known.items()}, count, quick)
     with tempfile.TemporaryDirectory(prefix="cutover-chaos-") as folder, world(version, log, Path(folder)) as it:
         try:
             ends = time.monotonic() + seconds
@@ -77,10 +81,38 @@ def run(
 def _do(it: World, step: Step, harm: Callable[..., None], outcome: Outcome, say: Callable[[str], None]) -> None:
     say(f"{step.number:>4} {step.kind}")
     outcome.faults[step.kind] += 1
-    harm(it, step.chance())
+    if step.beside is None:
+        harm(it, step.chance())
+    else:
+        _both(it, step, harm, outcome, say)
     if step.recover:
         _recover(it, step.kind, outcome)
     time.sleep(step.pause)
+
+
+def _both(it: World, step: Step, harm: Callable[..., None], outcome: Outcome, say: Callable[[str], None]) -> None:
+    """A second fault in the middle of the first: frames that a stalled log holds die with the process that sent them."""
+    assert step.beside is not None
+    kind, after = step.beside
+    failed: list[BaseException] = []
+
+    def second() -> None:
+        time.sleep(after)
+        try:
+            kinds(outcome.log)[kind].harm(it, random.Random(f"{step.seed} beside"))
+        except Unreachable:
+            return  # PostgreSQL is away just now, which is harm enough
+        except Exception as error:
+            failed.append(error)
+
+    say(f"     … and {kind}")
+    outcome.faults[kind] += 1
+    thread = threading.Thread(target=second, name="second fault")
+    thread.start()
+    harm(it, step.chance())
+    thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _recover(it: World, after: str, outcome: Outcome) -> None:
