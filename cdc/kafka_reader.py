@@ -274,8 +274,13 @@ class KafkaReader:
         for _ in range(2):  # the first may share a request that was on its way before
             for topic in topics:
                 cluster.add_topic(topic)
+            before = cluster._last_successful_refresh_ms
             answer = self._manager.call_soon(cluster.refresh_metadata)
             self._manager.run(self._manager.wait_for, answer, self._patience * 1000)
+            if cluster._last_successful_refresh_ms == before:
+                # A broker that has stood still is fenced for a moment and names no brokers. kafka-python ignores such
+                # an answer without a word: what is not known then is not gone.
+                raise kafka_errors.NodeNotReadyError("the cluster names no brokers")
             if all(cluster.partitions_for_topic(topic) for topic in topics):
                 return
 
