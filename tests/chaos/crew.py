@@ -167,7 +167,9 @@ class Crew:
             self.falls.append(Fall(member.name, 0, ("does not stop when it is told to", *member.lines)))
             process.kill()
             process.wait()
-        if process.returncode not in (0, -signal.SIGKILL, -signal.SIGTERM):  # SIGTERM: it had hardly begun
+        # One that had hardly begun is ended by SIGTERM itself, is interrupted, or finds a server away.
+        early = process.returncode in (-signal.SIGTERM, _AWAY) or any('"interrupted"' in line for line in member.lines)
+        if process.returncode not in (0, -signal.SIGKILL) and not early:
             self.falls.append(Fall(member.name, process.returncode, tuple(member.lines)))
         assert process.stdin is not None
         process.stdin.close()
