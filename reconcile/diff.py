@@ -118,6 +118,10 @@ class Comparison:
             yield self.conn
         self.longest = max(self.longest, time.monotonic() - started)
 
+    def role(self) -> str:
+        """Who compares, as the server knows it."""
+        return str(self._one("SELECT session_user::text", {})[0])
+
     def lsn(self) -> int:
         """The WAL's end. Asked inside a snapshot, it is at or beyond every commit that the snapshot sees."""
         return int(self._one("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn", {})[0])

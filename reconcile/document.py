@@ -48,7 +48,10 @@ class Cell(_Part):
 
 
 class Difference(_Part):
-    """One key and what became of it. `conflict`: the row is not the move's own, which therefore never writes it."""
+    """One key and what became of it. `conflict`: the row is not the move's own, which therefore never writes it.
+
+    `first_seen`: when a stored run listed it first, without a match of the whole move in between.
+    """
 
     key: list[str]
     verdict: Verdict
@@ -57,6 +60,7 @@ class Difference(_Part):
     reason: str | None = None
     conflict: bool = False
     snapshot_lsn: str | None = None
+    first_seen: datetime | None = None
 
 
 class InvariantResult(_Part):
@@ -98,7 +102,8 @@ class MoveReport(_Part):
 
     `first_lsn`, `snapshot_lsn`: the first and the last snapshot's LSN. `columns`: in how many keys that differ a column
     does. `kinds`, `columns` and `differences` are of what stands: drift, unresolved, still in flight.
-    `longest_snapshot_ms`: of all snapshots, the invariants' included.
+    `longest_snapshot_ms`: of all snapshots, the invariants' included. `who`: the database role that compared;
+    `version`: this service's.
     """
 
     move: str
@@ -126,6 +131,8 @@ class MoveReport(_Part):
     chunks: Chunks = Chunks()
     longest_snapshot_ms: float = 0.0
     exact: bool = True
+    who: str | None = None
+    version: str | None = None
     started_at: datetime
     seconds: float
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 import psycopg
 
 from cdc.log import Log
 from cdc.replication import lsn_text
-from reconcile import coverage
-from reconcile.diff import SESSION, Comparison, Failed, Pace
+from reconcile import coverage, history
+from reconcile.diff import SESSION, Comparison, Failed, Key, Pace
 from reconcile.document import (
     Chunks,
     ColumnCoverage,
@@ -60,11 +61,13 @@ def reconcile(
     listed: int = 1000,
     record: bool = True,
     progress: Callable[[Step], None] = lambda step: None,
+    mendable: dict[str, list[Key]] | None = None,
 ) -> ReconcileDocument:
     """Compare all keys of the moves (None: of all moves) and prove every difference; the run is recorded.
 
     `chunk_rows`: keys in the first chunk; the following ones take as many as a fraction of a second allows. `timeout`:
     seconds that a proof waits for the stream, `listed`: differences that the document shows with their cells.
+    `mendable` is filled with the drifted keys that `reconcile.repair` can mend, by move.
 
     Raises UsageError for an unknown move, Refused for one that is not prepared, Unreachable without the database.
     """
@@ -76,7 +79,11 @@ def reconcile(
         connect(dsn, "reconcile marker", synchronous_commit="on", lock_timeout="5s") as writer,
     ):
         for move in chosen:
-            report = _Run(reader, writer, move, chunk_rows, timeout, listed, progress).report()
+            run = _Run(reader, writer, move, chunk_rows, timeout, listed, progress)
+            report = run.report()
+            if mendable is not None and run.tally.mendable:
+                mendable[move.name] = run.tally.mendable
+            report = _aged(writer, plan, report)
             if record:
                 _record(writer, plan, report)
             reports.append(report)
@@ -139,6 +146,8 @@ class _Run:
                 longest_ms=round(longest * 1000, 1),
             ),
             longest_snapshot_ms=round(self.comparison.longest * 1000, 1),
+            who=self.comparison.role(),
+            version=version("cutover"),
             started_at=started_at,
             seconds=round(time.monotonic() - started, 3),
         )  # fmt: skip
@@ -231,6 +240,18 @@ def _refuse_unprepared(conn: Connection, move: Move) -> None:
     missing = conn.execute("SELECT to_regclass(%s) IS NULL", (move.view.sql,)).fetchone()
     if missing is None or missing[0]:
         raise Refused(f"move {move.name} is not prepared", cure=f"cutover prepare {move.name}")
+
+
+def _aged(conn: Connection, plan: Plan, report: MoveReport) -> MoveReport:
+    """With the time at which each listed difference was seen first: in this run, or in an earlier one."""
+    if not report.differences:
+        return report
+    seen = history.first_seen(conn, plan.name, report.move)
+    aged = [
+        each.model_copy(update={"first_seen": seen.get(tuple(each.key), report.started_at)})
+        for each in report.differences
+    ]
+    return report.model_copy(update={"differences": aged})
 
 
 def _record(conn: Connection, plan: Plan, report: MoveReport) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cdc.replication import lsn_text
-from reconcile.diff import Chunk, Failed
+from reconcile.diff import Chunk, Failed, Key
 from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
 from sql.model import Move
@@ -27,6 +27,7 @@ class Tally:
     duplicates: Counter[str] = field(default_factory=Counter)
     null_keys: Counter[str] = field(default_factory=Counter)
     listed: list[Difference] = field(default_factory=list)
+    mendable: list[Key] = field(default_factory=list)  # drift that the move's one writer would write
     unknown: list[str] = field(default_factory=list)
     capped: bool = False
     conflicts: int = 0
@@ -69,6 +70,8 @@ class Tally:
             return
         self.counts["in_flight"] += judgement.verdict == "lag"
         self.conflicts += seen.conflict
+        if judgement.verdict == "drift" and judgement.kind != "duplicate" and not seen.conflict:
+            self.mendable.append(seen.key)
         self.kinds[judgement.kind] += 1
         if judgement.kind == "differs":
             self.columns.update(seen.columns)

@@ -39,9 +39,9 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         ("INSERT", "event", _EVENT),
     ),
     "consume": (
-        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter")),
-        *(("INSERT", table, None) for table in ("dead_letter", "backfill")),
-        *(("UPDATE", table, None) for table in ("dead_letter", "backfill", "position")),
+        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "replay")),
+        *(("INSERT", table, None) for table in ("dead_letter", "backfill", "replay")),
+        *(("UPDATE", table, None) for table in ("dead_letter", "backfill", "replay", "position")),
         ("UPDATE", "plan", _GAP),
         ("UPDATE", "move", _HALT | _REFRESHED),
         ("INSERT", "event", _EVENT),

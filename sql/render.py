@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from psycopg import sql
+
 from sql.compare import any_differs
 from sql.model import Move, TargetColumn
 from sql.names import Name, quote
@@ -209,3 +211,20 @@ def every_key(move: Move, limit: int, *, after: bool) -> str:
 def count_keys(move: Move) -> str:
     """An estimate of the number of keys: the planner's, for the largest source."""
     return "SELECT coalesce(max(reltuples), 0)::bigint FROM pg_catalog.pg_class WHERE oid = ANY (%s)"
+
+
+def look(move: Move, key: Sequence[str]) -> str:
+    """A statement for a person: the row of one key on both sides, one above the other."""
+    names = ", ".join(quote(column.name) for column in (*move.key, *move.written))
+    same = " AND ".join(
+        f"{quote(column.name)} = {_literal(text)}::{base_type(column)}"
+        for column, text in zip(move.key, key, strict=True)
+    )
+    return (
+        f"SELECT 'legacy' AS side, {names} FROM {move.view} WHERE {same}\n"
+        f"UNION ALL\nSELECT 'consolidated', {names} FROM {move.target} WHERE {same};"
+    )
+
+
+def _literal(text: str) -> str:
+    return sql.Literal(text).as_string(None)

@@ -214,7 +214,7 @@ WRITES: dict[Part, str] = {
     "consume": """
         UPDATE plan gap; UPDATE plan gap_since; UPDATE move halted; UPDATE move halted_lsn; UPDATE move refreshed_until;
         UPDATE move refreshed_offsets; UPDATE move clock_low; UPDATE move clock_high; UPDATE position;
-        INSERT dead_letter; UPDATE dead_letter; INSERT backfill; UPDATE backfill;
+        INSERT dead_letter; UPDATE dead_letter; INSERT backfill; UPDATE backfill; INSERT replay; UPDATE replay;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
     "reconcile": "INSERT reconcile_run",
     "flip": """
@@ -223,7 +223,7 @@ WRITES: dict[Part, str] = {
 }
 READS: dict[Part, set[str]] = {
     "capture": {"schema_version", "plan", "move", "position", "backfill", "dead_letter"},
-    "consume": {"schema_version", "plan", "move", "position", "backfill", "dead_letter"},
+    "consume": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "replay"},
     "reconcile": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "event", "reconcile_run"},
     "flip": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "event", "reconcile_run"},
 }
