@@ -56,12 +56,15 @@ def ensure_publication(
     removed = tuple(name for name in published if name not in wanted)
 
     def change(table: Name, statements: tuple[str, ...]) -> None:
+        # Its readers alone: however many sources the plan has, little is thought about while the lock is held.
+        readers = [move for move in moves if any(source.name == table for source in move.sources)]
+
         def run(conn: Connection) -> None:
             for statement in statements:
                 conn.execute(statement.encode(), prepare=False)
             if table in added:
                 on_added(conn, table)
-            refuse(needed for needed in remedies(conn, moves) if needed.root == table)
+            refuse(needed for needed in remedies(conn, readers) if needed.root == table)
 
         with_lock(conn, [table], run, mode="SHARE UPDATE EXCLUSIVE", lock_timeout_ms=lock_timeout_ms)
 
