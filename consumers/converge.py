@@ -126,6 +126,8 @@ class Converger:
                 dead_letters.record(self.conn, batch.move, [*result.letters, *done.letters])
                 if batch.note is not None:
                     batch.note(self.conn, result.plus(done))
+                if not batch.steps:  # a replay: it advances nothing
+                    positions.saw_clock(self.conn, batch.move, batch.expected)
                 positions.advance(self.conn, batch.move, batch.steps, self.worker)
             else:
                 positions.saw_clock(self.conn, batch.move, batch.expected)
