@@ -92,6 +92,7 @@ def test_the_stream_runs_under_its_roles(shop: Shop) -> None:
         shop.command("reconcile").eventually("reconcile", "--json")
         for part in PARTS:
             shop.command(part).run("status", "--json")
+        shop.command("consume").run("replay", "item", "--from-start")
         shop.command("flip").run("flip", "item", "--to", "consolidated")
         shop.command("flip").run("flip", "item", "--to", "legacy")
         assert cli.run("prepare", "--json").document["steps"] == []
