@@ -17,7 +17,7 @@ LOGS = ("sqlite", "kafka")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="default: a random one")
-    parser.add_argument("--seconds", type=float, default=600, help="of faults, over all logs (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=480, help="of faults, over all logs (default %(default)s)")
     parser.add_argument("--faults", type=int, default=240, help="at most, over all logs (default %(default)s)")
     parser.add_argument("--log", choices=(*LOGS, "both"), default="both")
     parser.add_argument("--postgres", type=int, choices=(15, 18), default=15)
