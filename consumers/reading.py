@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from cdc.frame import Frame, UnreadableFrame
 from cdc.log import Log
+from cdc.router import decode_key
+from cdc.stretch import Stretch
 from consumers.prefetch import Fetched, Prefetcher
 from sql.errors import Halted, Unreachable, UsageError
 from sql.model import Move
@@ -80,3 +82,15 @@ def readable(move: Move, fetched: Fetched) -> Frame:
             cure=f"--from-offset {fetched.partition}:{fetched.offset + 1} goes on behind it",
         )
     return fetched.frame
+
+
+def keys_in(log: Log, move: Move, stretches: Sequence[Stretch]) -> list[tuple[str, ...]]:
+    """The distinct keys that a stretch of the log names, in order."""
+    reading = Reading(log, move, {each.partition: each.start for each in stretches})
+    found: set[bytes] = set()
+    try:
+        for _, each in reading.frames({each.partition: each.end for each in stretches}):
+            found.update(each.keys)
+    finally:
+        reading.close()
+    return [decode_key(key) for key in sorted(found)]

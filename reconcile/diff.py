@@ -225,6 +225,21 @@ class Comparison:
             lsn, time.monotonic() - started,
         )  # fmt: skip
 
+    def chosen(self, keys: Sequence[Key]) -> Chunk:
+        """Compare these keys and no others, in one snapshot. A key that is on neither side does not count."""
+        started = time.monotonic()
+        with self.snapshot():
+            found = self.observed(keys)
+            lsn = self.lsn()
+        there = [seen for seen in found.values() if seen.legacy is not None or seen.consolidated is not None]
+        return Chunk(
+            None, None,
+            sum(seen.legacy is not None for seen in there), sum(seen.consolidated is not None for seen in there),
+            0, len(there), sum(seen.state == "kept" for seen in there),
+            tuple(replace(seen, lsn=lsn) for seen in there if seen.state not in ("same", "kept")),
+            {}, lsn, time.monotonic() - started,
+        )  # fmt: skip
+
     def _duplicates(self, ends: dict[str, bool], bounds: dict[str, str]) -> dict[Side, list[Key]]:
         """Keys with several rows, of a side where nothing rules them out."""
         found: dict[Side, list[Key]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,7 +13,7 @@ import psycopg
 from cdc.log import Log
 from cdc.replication import lsn_text
 from reconcile import coverage, history
-from reconcile.diff import SESSION, Comparison, Failed, Key, Pace
+from reconcile.diff import FAILS, SESSION, Chunk, Comparison, Failed, Key, Pace, of_data
 from reconcile.document import (
     Chunks,
     ColumnCoverage,
@@ -33,6 +33,7 @@ from sql.model import Move, Plan
 from sql.pairs import Side
 
 FIRST_CHUNK = 2_000
+_CHOSEN = 1_000  # chosen keys compared in one snapshot
 _BATCH = 5_000  # candidates that are proven together
 
 
@@ -62,12 +63,14 @@ def reconcile(
     record: bool = True,
     progress: Callable[[Step], None] = lambda step: None,
     mendable: dict[str, list[Key]] | None = None,
+    only: Mapping[str, Sequence[Key]] | None = None,
 ) -> ReconcileDocument:
     """Compare all keys of the moves (None: of all moves) and prove every difference; the run is recorded.
 
     `chunk_rows`: keys in the first chunk; the following ones take as many as a fraction of a second allows. `timeout`:
     seconds that a proof waits for the stream, `listed`: differences that the document shows with their cells.
-    `mendable` is filled with the drifted keys that `reconcile.repair` can mend, by move.
+    `mendable` is filled with the drifted keys that `reconcile.repair` can mend, by move. `only`: these keys of each
+    move, which proves nothing of the rest: it is recorded as not exact, and no gate opens for it.
 
     Raises UsageError for an unknown move, Refused for one that is not prepared, Unreachable without the database.
     """
@@ -79,7 +82,9 @@ def reconcile(
         connect(dsn, "reconcile marker", synchronous_commit="on", lock_timeout="5s") as writer,
     ):
         for move in chosen:
-            run = _Run(reader, writer, move, chunk_rows, timeout, listed, progress)
+            run = _Run(
+                reader, writer, move, chunk_rows, timeout, listed, progress, None if only is None else only[move.name]
+            )
             report = run.report()
             if mendable is not None and run.tally.mendable:
                 mendable[move.name] = run.tally.mendable
@@ -97,7 +102,7 @@ class _Run:
 
     def __init__(
         self, reader: Connection, writer: Connection, move: Move, chunk_rows: int, timeout: float, listed: int,
-        progress: Callable[[Step], None],
+        progress: Callable[[Step], None], only: Sequence[Key] | None,
     ) -> None:  # fmt: skip
         _refuse_unprepared(reader, move)
         self.reader, self.move, self.timeout, self.progress = reader, move, timeout, progress
@@ -106,13 +111,15 @@ class _Run:
         self.pace = Pace(chunk_rows)
         self.tally = Tally(move, listed)
         self.splits = 0
+        self.only = only
 
     def report(self) -> MoveReport:
         """Invariants first: they presume that what is in flight arrives, which comparing every key then proves."""
         started_at, started = datetime.now(UTC), time.monotonic()
-        evaluations = self._invariants()
+        evaluations = self._invariants() if self.only is None else []  # they are of all keys
         columns, quarantined = self._coverage()
-        self._null_keys()
+        if self.only is None:
+            self._null_keys()
         longest = self._compare_keys()
         state = self.prover.progress()
         tally = self.tally
@@ -121,7 +128,7 @@ class _Run:
         return MoveReport(
             move=self.move.name,
             verdict=verdict,
-            sentence=sentence(self.move.name, verdict, tally.rows().compared, tally.counts["lag"]),
+            sentence=sentence(self.move.name, verdict, tally.rows().compared, tally.counts["lag"], self.only is None),
             findings=tally.findings(invariants),
             snapshot_lsn=None if tally.last_lsn is None else lsn_text(tally.last_lsn),
             first_lsn=None if tally.first_lsn is None else lsn_text(tally.first_lsn),
@@ -146,6 +153,7 @@ class _Run:
                 longest_ms=round(longest * 1000, 1),
             ),
             longest_snapshot_ms=round(self.comparison.longest * 1000, 1),
+            exact=self.only is None,
             who=self.comparison.role(),
             version=version("cutover"),
             started_at=started_at,
@@ -157,10 +165,10 @@ class _Run:
 
         Returns the seconds of the longest chunk's transaction.
         """
-        total = max(self.comparison.estimate())
+        total = max(self.comparison.estimate()) if self.only is None else len(self.only)
         waiting: list[Observation] = []
         longest = 0.0
-        for chunk in self.comparison.chunks(self.pace, self._split):
+        for chunk in self._chunks():
             if isinstance(chunk, Failed):
                 self.tally.failed(chunk, counted=False)
                 continue
@@ -173,6 +181,27 @@ class _Run:
                 waiting = []
         self._prove(waiting)
         return longest
+
+    def _chunks(self) -> Iterator[Chunk | Failed]:
+        if self.only is None:
+            yield from self.comparison.chunks(self.pace, self._split)
+            return
+        for at in range(0, len(self.only), _CHOSEN):
+            yield from self._chosen(self.only[at : at + _CHOSEN])
+
+    def _chosen(self, keys: Sequence[Key]) -> Iterator[Chunk | Failed]:
+        """Some keys; by halves where one of them fails."""
+        try:
+            yield self.comparison.chosen(keys)
+        except psycopg.Error as error:
+            if not (of_data(error) or isinstance(error, psycopg.errors.QueryCanceled)):
+                raise
+            if len(keys) == 1:
+                yield Failed(tuple(keys), 1, error.sqlstate or "", FAILS)
+                return
+            self._split()
+            yield from self._chosen(keys[: len(keys) // 2])
+            yield from self._chosen(keys[len(keys) // 2 :])
 
     def _prove(self, candidates: list[Observation]) -> None:
         if not candidates:
@@ -217,11 +246,12 @@ class _Run:
         return max(1000, int(self.timeout * 1000))
 
 
-def sentence(move: str, verdict: str, compared: int, lag: int) -> str:
-    """The verdict in one sentence."""
+def sentence(move: str, verdict: str, compared: int, lag: int, exact: bool = True) -> str:
+    """The verdict in one sentence. Not `exact`: of the chosen keys only."""
+    keys = "all" if exact else "the chosen"
     late = f" {lag:,} of them were found in flight and seen to arrive." if lag and verdict == "match" else ""
     return {
-        "match": f"{move}: all {compared:,} keys are equal on both sides.{late}",
+        "match": f"{move}: {keys} {compared:,} keys are equal on both sides.{late}",
         "lag": f"{move}: nothing is wrong, but not everything has arrived yet.",
         "drift": f"{move}: the sides differ, and it is not lag.",
         "unresolved": f"{move}: not proven; something could not be compared or did not move.",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from cdc import stretch
-from cdc.replication import lsn_number
 from cdc.stretch import Stretch
 from consumers.replay import Replayer, look, only_partitions
+from cutover.arguments import read_keys, read_lsn, read_time
 from cutover.command import Invocation, OneMove, command, option
 from cutover.history import history, render
 from cutover.progress import progress
@@ -62,7 +61,7 @@ def add_to(app: typer.Typer) -> None:
         stop = stop_on_signals()
         service = open_service(call.settings)
         (move,) = chosen(service.plan, [name])
-        keys = _keys(move, key)
+        keys = read_keys("--key", move, key)
         found = _stretches(service, move, from_offset, from_lsn, from_time, to_lsn, to_time)
         found = only_partitions(move, found, keys)
         document: dict[str, object] = {
@@ -123,15 +122,15 @@ def _stretches(
     if offsets:
         found = stretch.from_offsets(log, move, dict(_offset(each) for each in offsets))
     elif lsn is not None:
-        found = stretch.from_lsn(log, move, _lsn("--from-lsn", lsn))
+        found = stretch.from_lsn(log, move, read_lsn("--from-lsn", lsn))
     elif time is not None:
-        found = stretch.from_time(log, move, _time("--from-time", time))
+        found = stretch.from_time(log, move, read_time("--from-time", time))
     else:
         found = stretch.whole(log, move)
     if to_lsn is not None:
-        found = stretch.until_lsn(log, move, found, _lsn("--to-lsn", to_lsn))
+        found = stretch.until_lsn(log, move, found, read_lsn("--to-lsn", to_lsn))
     if to_time is not None:
-        found = stretch.until_time(log, move, found, _time("--to-time", to_time))
+        found = stretch.until_time(log, move, found, read_time("--to-time", to_time))
     return found
 
 
@@ -141,34 +140,8 @@ def _spec(*parts: object) -> str:
     return " ".join(f"{name}={part}" for name, part in zip(names, parts, strict=True) if part)
 
 
-def _keys(move: Move, given: Sequence[str] | None) -> list[tuple[str, ...]] | None:
-    if not given:
-        return None
-    keys = [tuple(each.split(",")) if len(move.key) > 1 else (each,) for each in given]
-    for key in keys:
-        if len(key) != len(move.key):
-            names = ",".join(column.name for column in move.key)
-            raise UsageError(f"--key {','.join(key)}: the key of {move.name} has {len(move.key)} parts: {names}")
-    return keys
-
-
 def _offset(text: str) -> tuple[int, int]:
     partition, colon, offset = text.partition(":")
     if not (colon and partition.isdecimal() and offset.isdecimal()):
         raise UsageError(f"--from-offset {text}: not PARTITION:OFFSET", cure="--from-offset 0:1200 --from-offset 1:900")
     return int(partition), int(offset)
-
-
-def _lsn(flag: str, text: str) -> int:
-    try:
-        return lsn_number(text)
-    except ValueError:
-        raise UsageError(f"{flag} {text}: not an LSN", cure="as PostgreSQL writes it: 0/16B3748") from None
-
-
-def _time(flag: str, text: str) -> int:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{flag} {text}: not a time", cure="ISO 8601, 2026-11-01T08:30 or …+01:00") from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)

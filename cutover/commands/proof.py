@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from consumers.reading import keys_in
+from cutover.arguments import read_keys, read_since
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
 from cutover.service import Service, chosen, open_service, refuse_standing_still
@@ -20,6 +22,7 @@ from reconcile.run import Step, reconcile
 from reconcile.terminal import show
 from sql.connection import connect
 from sql.errors import NotProven, UsageError
+from sql.model import Move
 
 Timeout = Annotated[
     float, option("--timeout", "Seconds that the proof of a difference waits for the stream.", min=0, show_default=True)
@@ -31,6 +34,13 @@ Repair = Annotated[
     bool, option("--repair", "Touch the keys that drifted, so that the stream mends them; compare again.")
 ]
 DryRun = Annotated[bool, option("--dry-run", "With --repair: only say which keys would be touched.")]
+ThisKey = Annotated[
+    list[str] | None,
+    option("--key", "Only this key of one MOVE, once for each; the parts of a composite key separated by a comma."),
+]
+Since = Annotated[
+    str | None, option("--since", "Only the keys that the log names since then: 90s, 15min, 2h, an LSN, a time.")
+]
 Html = Annotated[Path | None, option("--html", "Write the report to this file too, as one page of HTML.")]
 
 
@@ -45,6 +55,8 @@ def add_to(app: typer.Typer) -> None:
         listed: Listed = 1000,
         repair: Repair = False,
         dry_run: DryRun = False,
+        key: ThisKey = None,
+        since: Since = None,
         html: Html = None,
     ) -> int:
         """The proof: every key compared, every difference judged: match, lag, drift or unresolved."""
@@ -53,15 +65,17 @@ def add_to(app: typer.Typer) -> None:
         if html is not None:
             check_path(html)
         service = open_service(call.settings)
-        names = [move.name for move in chosen(service.plan, moves)]
+        wanted = chosen(service.plan, moves)
+        names = [move.name for move in wanted]
+        only = _only(service, wanted, key, since)
         mendable: dict[str, list[Key]] = {}
-        document = _compare(call, service, names, timeout, listed, mendable)
+        document = _compare(call, service, names, timeout, listed, mendable, only)
         if repair and mendable and not dry_run:
             with connect(call.settings.dsn, f"repair {service.plan.name}") as conn:
                 refuse_standing_still(conn, service.plan, [service.plan.move(name) for name in mendable])
             with progress(call, "repair") as report:
                 mend(call.settings.dsn, service.plan, service.log, mendable, progress=report)
-            document = _compare(call, service, names, timeout, listed, {})
+            document = _compare(call, service, names, timeout, listed, {}, only)
         repaired = {name: len(keys) for name, keys in mendable.items()} if repair else None
         if html is not None:
             with connect(call.settings.dsn, "reconcile report") as conn:
@@ -79,6 +93,19 @@ def add_to(app: typer.Typer) -> None:
         return exit_code(document)
 
 
+def _only(
+    service: Service, moves: Sequence[Move], given: Sequence[str] | None, since: str | None
+) -> dict[str, list[Key]] | None:
+    """The keys to compare, by move; None: all."""
+    if given:
+        if len(moves) != 1 or since is not None:
+            raise UsageError("--key is of one move, and goes without --since", cure="cutover reconcile MOVE --key …")
+        return {moves[0].name: read_keys("--key", moves[0], given) or []}
+    if since is None:
+        return None
+    return {move.name: keys_in(service.log, move, read_since("--since", service.log, move, since)) for move in moves}
+
+
 def _compare(
     call: Invocation,
     service: Service,
@@ -86,6 +113,7 @@ def _compare(
     timeout: float,
     listed: int,
     mendable: dict[str, list[Key]],
+    only: Mapping[str, Sequence[Key]] | None,
 ) -> ReconcileDocument:
     with progress(call, "reconcile") as report:
 
@@ -102,6 +130,7 @@ def _compare(
                 listed=listed,
                 progress=step,
                 mendable=mendable,
+                only=only,
             )
         except KeyboardInterrupt:
             raise NotProven("interrupted: nothing is proven, and nothing was recorded") from None

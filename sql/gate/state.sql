@@ -35,6 +35,7 @@ SELECT move.state,
   LEFT JOIN LATERAL (
     SELECT * FROM cutover.reconcile_run run
      WHERE run.plan = move.plan AND run.move = move.move
+       AND (run.exact OR run.verdict <> 'match')  -- a part that is equal proves nothing of the whole, and undoes nothing
      ORDER BY run.finished_at DESC, run.id DESC LIMIT 1
   ) run ON true
   LEFT JOIN LATERAL (  -- after any of these, what was proven before proves nothing

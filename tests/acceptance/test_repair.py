@@ -57,3 +57,41 @@ def test_what_is_not_proven_is_not_touched(tour: Cli, dsn: str) -> None:
 @ONE
 def test_a_dry_run_of_nothing_is_a_slip(tour: Cli) -> None:
     assert "--repair" in tour.run("reconcile", "--dry-run", code=2).said
+
+
+@BOTH
+def test_a_closer_look_at_some_keys_is_never_called_exact(tour: Cli, dsn: str) -> None:
+    """Nor does it open the gate, or close one that a whole proof has opened; drift that it finds closes it."""
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service, psycopg.connect(dsn, autocommit=True) as conn:
+        service.wait_for("capturing")
+        tour.run("backfill")
+        look = tour.eventually("reconcile", "product", "--key", "nord,A-7", "--key", "nord,nobody", "--json").document
+        (move,) = look["moves"]
+        assert (move["exact"], move["rows"]["compared"], move["invariants"]) == (False, 1, [])
+        assert "the chosen 1 keys" in move["sentence"]
+        assert "never reconciled" in tour.run("flip", "product", "--to", "consolidated", "--json", code=5).out
+        tour.eventually("reconcile")
+        tour.run("reconcile", "product", "--key", "nord,A-7")
+        tour.eventually("flip", "product", "--to", "consolidated")
+
+        moment = conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+        assert moment is not None
+        conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = 3 WHERE "ArtikelNr" IN ('A-20', 'A-21')""")
+        conn.execute("SELECT cutover.wait_for(pg_current_wal_insert_lsn())")
+        lately = tour.run("reconcile", "product", "--since", moment[0], "--json").document["moves"][0]
+        assert 2 <= lately["rows"]["compared"] < 1000
+        assert tour.run("reconcile", "--since", "1h", "--json").document["moves"][0]["rows"]["compared"] == 1000
+        conn.execute("""UPDATE "Lager".product SET price = -3 WHERE sku = 'A-21'""")
+        assert tour.run("reconcile", "product", "--key", "nord,A-20", "--json").document["verdict"] == "match"
+        assert tour.run("reconcile", "--since", "1h", "--json", code=4).document["verdict"] == "drift"
+        tour.run("flip", "product", "--to", "legacy")
+        assert "drift" in tour.run("flip", "product", "--to", "consolidated", "--json", code=5).out
+        assert service.stop() == 0
+
+
+@ONE
+def test_keys_that_make_no_sense_are_said(tour: Cli) -> None:
+    tour.run("prepare", "--set-identity")
+    for arguments in (("--key", "A-7"), ("--since", "yesterday"), ("--key", "nord,A-7", "--since", "1h")):
+        assert "--" in tour.run("reconcile", "product", *arguments, code=2).said

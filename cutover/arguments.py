@@ -1,0 +1,57 @@
+"""What flags say of keys and moments, read once; UsageError names the flag and how it is written."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from cdc import stretch
+from cdc.log import Log
+from cdc.replication import lsn_number
+from cdc.stretch import Stretch
+from sql.errors import UsageError
+from sql.model import Move
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h|d)\Z")
+_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def read_keys(flag: str, move: Move, given: Sequence[str] | None) -> list[tuple[str, ...]] | None:
+    """Keys of a move, the parts of a composite one separated by commas; None where none are given."""
+    if not given:
+        return None
+    keys = [tuple(each.split(",")) if len(move.key) > 1 else (each,) for each in given]
+    for key in keys:
+        if len(key) != len(move.key):
+            names = ",".join(column.name for column in move.key)
+            raise UsageError(f"{flag} {','.join(key)}: the key of {move.name} has {len(move.key)} parts: {names}")
+    return keys
+
+
+def read_lsn(flag: str, text: str) -> int:
+    """An LSN as PostgreSQL writes it."""
+    try:
+        return lsn_number(text)
+    except ValueError:
+        raise UsageError(f"{flag} {text}: not an LSN", cure="as PostgreSQL writes it: 0/16B3748") from None
+
+
+def read_time(flag: str, text: str) -> int:
+    """A moment in ISO 8601, as Unix milliseconds; without a zone it is UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{flag} {text}: not a time", cure="ISO 8601, 2026-11-01T08:30 or …+01:00") from None
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def read_since(flag: str, log: Log, move: Move, text: str) -> list[Stretch]:
+    """The part of the log since a duration (`90s`, `15min`, `2h`, `1d`), an LSN or a time."""
+    if (found := _DURATION.match(text)) is not None:
+        return stretch.from_time(log, move, int(time.time() * 1000 - float(found[1]) * _MS[found[2]]))
+    if "/" in text:
+        return stretch.from_lsn(log, move, read_lsn(flag, text))
+    return stretch.from_time(log, move, read_time(flag, text))
