@@ -36,6 +36,8 @@ class Leases:
     def __init__(self, conn: Connection, plan: Plan) -> None:
         self.conn, self.plan = conn, plan
         self.held: set[Lease] = set()
+        self.workers = 0  # that shared the partitions when it was looked at last
+        self.short = False  # fewer are held than a fair share
         conn.execute(_PRESENT, (plan.name,))
 
     def rebalance(self) -> tuple[set[Lease], set[Lease]]:
@@ -46,8 +48,8 @@ class Leases:
         rows = self.conn.execute(load("consume/leases"), (_PRESENCE, self.plan.name, self.plan.name)).fetchall()
         known = {move.name for move in self.plan.moves}
         live = [Lease(row[0], row[1], row[2]) for row in rows if row[0] in known and not row[3]]
-        workers = int(rows[0][4]) if rows else 1
-        share = -(-len(live) // max(workers, 1))
+        self.workers = int(rows[0][4]) if rows else 1
+        share = -(-len(live) // max(self.workers, 1))
         given = {lease for lease in self.held if lease not in live}
         surplus = len(self.held) - len(given) - share
         if surplus > 0:
@@ -63,6 +65,7 @@ class Leases:
             if lease not in self.held and lease not in given and self._take(lease):
                 self.held.add(lease)
                 taken.add(lease)
+        self.short = len(self.held) < min(share, len(live))
         return taken, given
 
     def give_back(self, move: str) -> None:

@@ -34,6 +34,7 @@ from sql.retry import until_stopped
 logger = logging.getLogger("cutover.consume")
 
 REBALANCE = 1.0  # seconds between looks at who else works
+EAGER, EAGER_FOR = 0.1, 3.0  # as long as this worker has less than its share, for so long after a worker came or went
 WATCH = 2.0  # seconds between looks at the plan in the control schema
 POLL_IDLE = 0.25  # seconds to wait for records when there is nothing to do
 FIRST_BATCH, MIN_BATCH, MAX_BATCH = 1_000, 50, 50_000  # keys
@@ -128,6 +129,7 @@ class Session:
         self.last_rebalance = self.last_watch = 0.0
         self.clock_ahead = 0  # microseconds that this machine's clock is ahead of the server's, which stamps commits
         self.announced = -1
+        self.eager_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
         self.conn: Connection = connect(self.worker.dsn, f"consume {self.plan.name}", **SESSION)
@@ -151,7 +153,7 @@ class Session:
     def _loop(self, stop: threading.Event) -> None:
         while not stop.is_set():
             now = self.worker.beat = time.monotonic()
-            if now - self.last_rebalance >= REBALANCE:
+            if now - self.last_rebalance >= self._rebalance_pause(now):
                 self._rebalance()
                 self.last_rebalance = now
             if now - self.last_watch >= WATCH:
@@ -167,7 +169,7 @@ class Session:
         """How long to wait for records: not at all where there are frames to apply."""
         waiting = [move for move in self.moves.values() if self._frames(move)]
         if not waiting:
-            return POLL_IDLE
+            return min(POLL_IDLE, self._rebalance_pause(now))
         return min(max(0.0, self.collect_until[move.name] - now) if self._collecting(move) else 0.0 for move in waiting)
 
     def _collecting(self, move: Move) -> bool:
@@ -183,8 +185,15 @@ class Session:
 
     # Leases
 
+    def _rebalance_pause(self, now: float) -> float:
+        """What others give back lies idle until it is taken: look often while they may be doing so."""
+        return EAGER if self.leases.short and now < self.eager_until else REBALANCE
+
     def _rebalance(self) -> None:
+        before = self.leases.workers
         taken, given = self.leases.rebalance()
+        if self.leases.workers != before:
+            self.eager_until = time.monotonic() + EAGER_FOR
         if not taken and not given:
             self._announce()
             return

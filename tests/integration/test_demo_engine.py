@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
 from cutover.demo.check import check_ledger
@@ -15,7 +16,7 @@ from cutover.demo.ledger import Ledger
 from cutover.demo.workload import Transaction, Workload, load_workload
 from cutover.demo.writer import Writer
 from cutover.plan import plan_folder
-from sql.connection import Connection
+from sql.connection import Connection, connect
 from tests.integration.soleflipper import planned, statement
 from tests.services.databases import fresh_database
 from tests.services.postgres import PostgresServer
@@ -130,29 +131,53 @@ def test_a_statement_that_fails_is_counted_and_undone(conn: Connection, dsn: str
         assert writer.write(named(workload, "reserve")) is not None, "the session goes on"
 
 
+def cut(conn: Connection, name: str) -> None:
+    """Break the session of this name once its commit waits for a standby."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name ~ %s"
+    deadline = time.monotonic() + 30
+    while (waiter := conn.execute(waiting, (name,)).fetchone()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    conn.execute("SELECT pg_terminate_backend(%s)", waiter)
+
+
+@contextmanager
+def commits_wait(conn: Connection, dsn: str) -> Iterator[None]:
+    """From now on commits wait for a standby that does not exist; a probe's commit has been seen to do so."""
+    conn.execute("SET synchronous_commit = local")
+    conn.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    conn.execute("SELECT pg_reload_conf()")
+
+    def probe() -> None:  # the server reads its configuration when it gets to it
+        with suppress(psycopg.OperationalError), connect(dsn, "probe") as probing:
+            while True:
+                probing.execute("SELECT pg_logical_emit_message(true, 'test', 'probe')")
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    try:
+        cut(conn, "probe")
+        thread.join(30)
+        yield
+    finally:
+        conn.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        conn.execute("SELECT pg_reload_conf()")
+
+
 def test_a_commit_whose_answer_is_lost_is_resolved_by_asking(own_server: PostgresServer, workload: Workload) -> None:
     """The server has committed, waits for a standby that does not exist, and the connection breaks meanwhile."""
-    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name ~ 'demo writer'"
     with (
         fresh_database(own_server) as dsn,
         planned(dsn, rows=1_000, at=datetime.now(UTC)) as conn,
         writing(dsn, workload) as writer,
     ):
         before = set(writer.ledger.rows)
-        conn.execute("SET synchronous_commit = local")
-        conn.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-        conn.execute("SELECT pg_reload_conf()")
-        thread = threading.Thread(target=writer.write, args=(named(workload, "reserve"),))
-        thread.start()
-        deadline = time.monotonic() + 30
-        while (waiter := conn.execute(waiting).fetchone()) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        conn.execute("SELECT pg_terminate_backend(%s)", waiter)
-        thread.join(30)
-        assert not thread.is_alive()
-        conn.execute("ALTER SYSTEM RESET synchronous_standby_names")
-        conn.execute("SELECT pg_reload_conf()")
+        with commits_wait(conn, dsn):
+            thread = threading.Thread(target=writer.write, args=(named(workload, "reserve"),))
+            thread.start()
+            cut(conn, "demo writer")
+            thread.join(30)
+            assert not thread.is_alive()
         assert (writer.unknown, writer.ledger.transactions, dict(writer.failures)) == (1, 1, {})
         ((kind, key),) = set(writer.ledger.rows) - before
         assert kind == "reservation"

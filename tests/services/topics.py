@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import UnknownTopicOrPartitionError
 
 from cdc.log import Log
 from cdc.sqlite_log import SqliteLog
 from tests.services.kafka import KafkaServer
+
+_SECONDS = 30.0
 
 
 def topics_of(server: KafkaServer, plan: str) -> list[str]:
@@ -20,13 +25,14 @@ def topics_of(server: KafkaServer, plan: str) -> list[str]:
 
 
 def delete_topics_of(server: KafkaServer, plan: str) -> None:
-    """Remove every topic of the plan."""
+    """Remove every topic of the plan, and wait until the broker has forgotten them: it answers before that."""
+    deadline = time.monotonic() + _SECONDS
     admin = KafkaAdminClient(bootstrap_servers=server.bootstrap)
     try:
-        if names := _topics(admin, plan):
-            admin.delete_topics(names)
-    except UnknownTopicOrPartitionError:
-        return  # the test's own deletion came first
+        while names := _topics(admin, plan):
+            with suppress(UnknownTopicOrPartitionError):  # the test's own deletion, or ours a moment ago, came first
+                admin.delete_topics(names)
+            assert time.monotonic() < deadline, f"{names} are still there"
     finally:
         admin.close()
 
