@@ -20,6 +20,9 @@ MEASUREMENTS: dict[str, Callable[..., object]] = {
     "flat": flat.measure,
 }
 
+# What a server of this size would have; what it cannot hold is read from the system again and again.
+SETTINGS = {"shared_buffers": "4GB", "max_wal_size": "8GB"}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -31,7 +34,7 @@ def main() -> None:
     unknown = [name for name in arguments.what if name not in MEASUREMENTS]
     if unknown:
         parser.error(f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}")
-    services = Services()
+    services = Services(settings=SETTINGS)
     try:
         server, kafka = services.postgres(18), services.kafka()
         print(

@@ -36,6 +36,30 @@ class DeadLetter(BaseModel):
     reason: str | None
 
 
+class Cause(BaseModel):
+    """Dead letters of one cause. `examples` are the numbers of a few, `example_keys` their keys."""
+
+    move: str
+    sqlstate: str
+    column: str | None
+    message: str
+    keys: int
+    first_seen: datetime
+    last_seen: datetime
+    attempts: int
+    examples: list[int]
+    example_keys: list[str]
+
+
+def causes(conn: Connection, plan: str, moves: Sequence[str] = (), *, states: Sequence[str] = OPEN) -> list[Cause]:
+    """Dead letters of the moves (none: all) by cause, the one with the most keys first."""
+    with conn.cursor(row_factory=class_row(Cause)) as cursor:
+        return cursor.execute(
+            load("status/dead_letter_causes").encode(),
+            {"plan": plan, "moves": list(moves) or None, "states": list(states)},
+        ).fetchall()
+
+
 def find(
     conn: Connection,
     plan: str,
@@ -97,5 +121,26 @@ def render(letters: Sequence[DeadLetter]) -> Table:
             str(letter.attempts),
             letter.last_seen.isoformat(sep=" ", timespec="seconds"),
             letter.state,
+        )
+    return table
+
+
+def render_causes(found: Sequence[Cause]) -> Table:
+    """A table for people, one line for each cause."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("keys", justify="right")
+    for title in ("move", "SQLSTATE", "column", "message", "first seen", "last seen", "for example"):
+        table.add_column(title)
+    for each in found:
+        examples = (f"{number}: {key}" for number, key in zip(each.examples, each.example_keys, strict=True))
+        table.add_row(
+            f"{each.keys:,}",
+            each.move,
+            each.sqlstate,
+            each.column or "",
+            each.message,
+            each.first_seen.isoformat(sep=" ", timespec="seconds"),
+            each.last_seen.isoformat(sep=" ", timespec="seconds"),
+            "; ".join(examples) + ("; …" if each.keys > len(each.examples) else ""),
         )
     return table

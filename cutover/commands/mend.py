@@ -13,6 +13,7 @@ from cutover import dead_letters
 from cutover.command import Invocation, Moves, command, option
 from cutover.doctor import document, examine, exit_code
 from cutover.heal import Healing, heal
+from cutover.history import history, render
 from cutover.plan import load_plan
 from cutover.progress import progress
 from cutover.service import Service, chosen, open_service
@@ -27,6 +28,7 @@ Numbers = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Nu
 Number = Annotated[int, typer.Argument(metavar="ID", help="A number as `list` shows it.")]
 OfMove = Annotated[str | None, option("--move", "Only this move's.")]
 All = Annotated[bool, option("--all", "All that are open; with `list`, resolved and discarded ones too.")]
+Each = Annotated[bool, option("--each", "Every letter on a line of its own.")]
 Reason = Annotated[str, option("--reason", "Why these keys may stay as they are; it is kept.")]
 _ACKNOWLEDGE = 60.0  # seconds that the log has to take a touch
 
@@ -82,31 +84,44 @@ def _sentence(healing: Healing) -> str:
 
 def _add_dead_letters(app: typer.Typer) -> None:
     @command(app, "list", example="cutover dead-letters list --move stock", reports=True)
-    def list_(call: Invocation, move: OfMove = None, every: All = False) -> int:
-        """The dead letters, newest first."""
+    def list_(call: Invocation, move: OfMove = None, every: All = False, each: Each = False) -> int:
+        """The dead letters, one line for each cause, or each of them, newest first."""
         plan = load_plan(call.settings.plan).name
         with connect(call.settings.dsn, "dead-letters") as conn:
             check(conn)
             states = dead_letters.ALL if every else dead_letters.OPEN
-            found = dead_letters.find(conn, plan, [move] if move else [], states=states)
+            moves = [move] if move else []
+            causes = dead_letters.causes(conn, plan, moves, states=states)
+            found = dead_letters.find(conn, plan, moves, states=states)
         if call.json:
-            call.document({"plan": plan, "dead_letters": [each.model_dump() for each in found]})
+            call.document(
+                {
+                    "plan": plan,
+                    "causes": [cause.model_dump() for cause in causes],
+                    "dead_letters": [letter.model_dump() for letter in found],
+                }
+            )
+        elif not found:
+            call.out.print("no dead letters")
         else:
-            call.out.print(dead_letters.render(found) if found else "no dead letters")
+            call.out.print(dead_letters.render(found) if each else dead_letters.render_causes(causes))
         return 0
 
     @command(app, example="cutover dead-letters show 7", reports=True)
     def show(call: Invocation, number: Number) -> int:
-        """One dead letter with all that is known of it."""
+        """One dead letter with all that is known of it, and what the log knows of its key."""
         plan = load_plan(call.settings.plan).name
         with connect(call.settings.dsn, "dead-letters") as conn:
             check(conn)
             letter = dead_letters.one(conn, plan, number)
+        service = open_service(call.settings)
+        versions = list(history(service.log, service.plan.move(letter.move), letter.key))
         if call.json:
-            call.document(letter.model_dump())
+            call.document(letter.model_dump() | {"history": [each.model_dump(mode="json") for each in versions]})
         else:
             for name, value in letter.model_dump().items():
                 call.out.print(f"{name:<11} {value}", markup=False)
+            call.out.print(render(versions) if versions else "the log knows nothing about this key")
         return 0
 
     @command(app, example="cutover dead-letters retry --all", reports=True)

@@ -32,7 +32,22 @@ def test_from_poison_to_mended(tour: Cli, dsn: str) -> None:
         assert (letter["sqlstate"], letter["state"], letter["move"]) == ("23514", "open", "product")
         assert "affordable" in letter["message"]
         assert "7654" not in found.out
+        (cause,) = found.document["causes"]
+        assert (cause["keys"], cause["sqlstate"], len(cause["examples"])) == (3, "23514", 3)
+        assert tour.run("dead-letters", "list").out.count("23514") == 1
+        assert tour.run("dead-letters", "list", "--each").out.count("23514") == 3
+        shown = tour.run("dead-letters", "show", str(letter["id"]), "--json").document
+        assert [each["operation"] for each in shown["history"]] == ["touch", "update"]
+        assert (shown["history"][-1]["partition"], shown["history"][-1]["offset"]) == (
+            letter["partition"],
+            letter["offset"],
+        )
         assert "A-8" in tour.run("dead-letters", "show", str(letter["id"])).out
+        again = tour.run("dead-letters", "retry", str(letter["id"]), "--json").document  # it fails as before
+        assert again["retried"] == [letter["id"]]
+        while (tried := tour.run("dead-letters", "show", str(letter["id"]), "--json").document)["attempts"] == 1:
+            assert service.process.poll() is None
+        assert (tried["first_seen"], tried["state"]) == (letter["first_seen"], "open")
         assert tour.run("status", "--json").document["moves"][0]["dead_letters"] == 3
         assert "dead letters" in tour.run("doctor", code=5).out
         gate = tour.run("flip", "product", "--to", "consolidated", "--json", code=5).document["gate"]

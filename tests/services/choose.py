@@ -30,8 +30,9 @@ class Services:
     =local leaves the other kind out. What cannot be had raises ServiceMissing, with each way tried and its cure.
     """
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environment: Mapping[str, str] = os.environ, settings: Mapping[str, str] | None = None) -> None:
         self._environment = environment
+        self._settings = settings  # of PostgreSQL servers that are processes of this machine
         self._stack = ExitStack()
         self._postgres: dict[int, PostgresServer] = {}
         self._kafka: KafkaServer | None = None
@@ -62,7 +63,10 @@ class Services:
             return ContainerPostgres(version)
 
         return self._first(
-            f"PostgreSQL {version}", postgres_address(version), container, lambda: LocalPostgres(version)
+            f"PostgreSQL {version}",
+            postgres_address(version),
+            container,
+            lambda: LocalPostgres(version, self._settings),
         )
 
     def own_kafka(self) -> AbstractContextManager[KafkaServer]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -72,8 +73,8 @@ class PostgresServer(Protocol):
 class LocalPostgres(ThrowawayPostgres):
     """A server of our own, on a free port, gone with the tests. A context manager."""
 
-    def __init__(self, version: int) -> None:
-        super().__init__(binaries=find_binaries(version), settings=SETTINGS, tcp=True)
+    def __init__(self, version: int, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(binaries=find_binaries(version), settings={**SETTINGS, **(settings or {})}, tcp=True)
         self.version = version
         self.where = "local"
         self._frozen: list[int] = []
