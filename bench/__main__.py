@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import application, backfill_rate, capture_rate, end_to_end, flat, latency, memory
+from bench import application, backfill_rate, capture_rate, end_to_end, flat, latency, memory, reconcile_rate
 from tests.services.choose import Services
 
 MEASUREMENTS: dict[str, Callable[..., object]] = {
@@ -16,6 +16,7 @@ MEASUREMENTS: dict[str, Callable[..., object]] = {
     "latency": latency.measure,
     "writers": application.measure,
     "backfill": backfill_rate.measure,
+    "reconcile": reconcile_rate.measure,
     "memory": memory.measure,
     "flat": flat.measure,
 }

@@ -17,7 +17,7 @@ from cutover.progress import progress
 from cutover.service import Service, chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
-from sql.errors import UsageError
+from sql.errors import PlanChanged, Refused, UsageError
 from sql.model import Move
 
 FromStart = Annotated[bool, option("--from-start", "All that is in the log.")]
@@ -81,9 +81,13 @@ def add_to(app: typer.Typer) -> None:
                 refuse_standing_still(conn, service.plan, [move])
             spec = _spec(from_start, from_offset, from_lsn, from_time, to_lsn, to_time, key)
             with progress(call, f"replay {name}") as report:
-                done = Replayer(call.settings.dsn, service.plan, move, service.log, stop, report).run(
-                    spec, found, keys, restart=restart
-                )
+                replayer = Replayer(call.settings.dsn, service.plan, move, service.log, stop, report)
+                try:
+                    done = replayer.run(spec, found, keys, restart=restart)
+                except PlanChanged:
+                    raise Refused(
+                        "the plan was prepared anew meanwhile", cure="run the same command again: it goes on"
+                    ) from None
             document |= {name: getattr(done, name) for name in done.__slots__}
             said = (
                 f"{name}: {done.records:,} records and {done.keys:,} keys read again, {done.changed:,} rows changed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +123,16 @@ def test_an_unreadable_record_is_passed_over_only_by_healing(
         writer.close()
         log.close()
         service.wait_for("product halts: partition 2")
+        found = re.search(r"partition 2, offset (\d+)", service.log.read_text())
+        assert found is not None
         execute(dsn, CHANGE)
+        with psycopg.connect(dsn, autocommit=True) as conn:  # capture goes on; the partition stands before the record
+            capturing = "SELECT confirmed_lsn > %s FROM cutover.plan"
+            lsn = conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+            while conn.execute(capturing, lsn).fetchone() != (True,):
+                conn.execute("SELECT pg_logical_emit_message(true, 'test', 'on')")
+            stands = conn.execute('SELECT "offset" FROM cutover.position WHERE partition = 2').fetchone()
+        assert stands == (int(found[1]),)
         assert tour.run("heal", "--json").document["positions_moved"]["product"].keys() == {"2"}
         tour.eventually("reconcile")
         tour.eventually("doctor")

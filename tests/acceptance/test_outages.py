@@ -54,6 +54,22 @@ def test_another_log_is_a_slip_of_the_flag(tour: Cli, tmp_path: Path) -> None:
         assert f"--log {tour.variables['CUTOVER_LOG']}" in ran.said
 
 
+@ONE
+def test_the_way_back_needs_no_log(tour: Cli) -> None:
+    """S13: whatever became of the log, reads go back to the legacy side at once."""
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service:
+        service.wait_for("capturing")
+        tour.run("backfill")
+        tour.eventually("reconcile")
+        tour.eventually("flip", "product", "--to", "consolidated")
+        assert service.stop() == 0
+    for file in Path(tour.variables["CUTOVER_LOG"].removeprefix("sqlite://")).parent.glob("log.db*"):
+        file.unlink()
+    assert tour.run("flip", "product", "--to", "legacy", "--json").document["to"] == "legacy"
+    assert tour.run("flip", "product", "--to", "consolidated", code=5).said
+
+
 @pytest.mark.parametrize("own_server", ["pg15"], indirect=True)
 def test_postgresql_killed_and_started_again(own_tour: Cli, own_server: PostgresServer) -> None:
     """The stream goes on by itself, and proves it."""
