@@ -67,7 +67,6 @@ def test_the_way_back_needs_no_log(tour: Cli) -> None:
     for file in Path(tour.variables["CUTOVER_LOG"].removeprefix("sqlite://")).parent.glob("log.db*"):
         file.unlink()
     assert tour.run("flip", "product", "--to", "legacy", "--json").document["to"] == "legacy"
-    assert tour.run("flip", "product", "--to", "consolidated", code=5).said
 
 
 @pytest.mark.parametrize("own_server", ["pg15"], indirect=True)
