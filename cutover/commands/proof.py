@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,7 @@ from cutover.arguments import read_keys, read_since
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
 from cutover.service import Service, chosen, open_service, refuse_standing_still
+from cutover.signals import stop_on_signals
 from reconcile import history
 from reconcile.diff import Key
 from reconcile.document import ReconcileDocument, exit_code
@@ -41,7 +44,20 @@ ThisKey = Annotated[
 Since = Annotated[
     str | None, option("--since", "Only the keys that the log names since then: 90s, 15min, 2h, an LSN, a time.")
 ]
+Watch = Annotated[
+    bool, option("--watch", "Again and again, until Ctrl-C: a line for each pass, more for what is wrong.")
+]
+Share = Annotated[
+    float, option("--share", "Part of the time that --watch may compare.", min=0.01, max=1.0, show_default=True)
+]
 Html = Annotated[Path | None, option("--html", "Write the report to this file too, as one page of HTML.")]
+
+
+_LEAST_PAUSE = 1.0  # seconds between two passes of --watch
+
+
+class _Stopped(Exception):
+    """--watch was told to stop in the middle of a pass."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,15 +74,21 @@ def add_to(app: typer.Typer) -> None:
         key: ThisKey = None,
         since: Since = None,
         html: Html = None,
+        watch: Watch = False,
+        share: Share = 0.1,
     ) -> int:
         """The proof: every key compared, every difference judged: match, lag, drift or unresolved."""
         if dry_run and not repair:
             raise UsageError("--dry-run without --repair", cure="a reconciliation alone changes nothing")
+        if watch and (repair or key or since or call.json):
+            raise UsageError("--watch compares everything and goes without --repair, --key, --since and --json")
         if html is not None:
             check_path(html)
         service = open_service(call.settings)
         wanted = chosen(service.plan, moves)
         names = [move.name for move in wanted]
+        if watch:
+            return _watch(call, service, names, timeout, listed, html, share)
         only = _only(service, wanted, key, since)
         mendable: dict[str, list[Key]] = {}
         document = _compare(call, service, names, timeout, listed, mendable, only)
@@ -77,10 +99,7 @@ def add_to(app: typer.Typer) -> None:
                 mend(call.settings.dsn, service.plan, service.log, mendable, progress=report)
             document = _compare(call, service, names, timeout, listed, {}, only)
         repaired = {name: len(keys) for name, keys in mendable.items()} if repair else None
-        if html is not None:
-            with connect(call.settings.dsn, "reconcile report") as conn:
-                earlier = {name: history.runs(conn, service.plan.name, name) for name in names}
-            write(html, document, service.plan, earlier)
+        _write(service, document, html)
         if call.json:
             more = {} if repaired is None else {"dry_run" if dry_run else "repaired": repaired}
             call.document(document.model_dump(mode="json") | more)
@@ -91,6 +110,41 @@ def add_to(app: typer.Typer) -> None:
                     f"{name}: {number:,} keys {'would be touched' if dry_run else 'were touched and compared again'}"
                 )
         return exit_code(document)
+
+
+def _watch(
+    call: Invocation,
+    service: Service,
+    names: Sequence[str],
+    timeout: float,
+    listed: int,
+    html: Path | None,
+    share: float,
+) -> int:
+    """Pass after pass, each recorded; pauses so that no more than `share` of the time is spent in comparing."""
+    stop = stop_on_signals()
+    while not stop.is_set():
+        started = time.monotonic()
+        try:
+            document = _compare(call, service, names, timeout, listed, {}, None, stop)
+        except _Stopped:
+            break
+        took = time.monotonic() - started
+        _write(service, document, html)
+        for report in document.moves:
+            call.out.print(f"{report.started_at:%Y-%m-%d %H:%M:%S}  {report.verdict:<10}  {report.sentence}")
+        if exit_code(document):
+            show(document, call.out)
+        stop.wait(max(_LEAST_PAUSE, took * (1 / share - 1)))
+    return 0
+
+
+def _write(service: Service, document: ReconcileDocument, html: Path | None) -> None:
+    if html is None:
+        return
+    with connect(service.settings.dsn, "reconcile report") as conn:
+        earlier = {report.move: history.runs(conn, service.plan.name, report.move) for report in document.moves}
+    write(html, document, service.plan, earlier)
 
 
 def _only(
@@ -114,10 +168,13 @@ def _compare(
     listed: int,
     mendable: dict[str, list[Key]],
     only: Mapping[str, Sequence[Key]] | None,
+    stop: threading.Event | None = None,
 ) -> ReconcileDocument:
     with progress(call, "reconcile") as report:
 
         def step(at: Step) -> None:
+            if stop is not None and stop.is_set():
+                raise _Stopped
             report(at.done, max(at.done, at.total))
 
         try:
