@@ -7,7 +7,17 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import application, backfill_rate, capture_rate, end_to_end, flat, latency, memory, reconcile_rate
+from bench import (
+    application,
+    backfill_rate,
+    capture_rate,
+    end_to_end,
+    flat,
+    latency,
+    memory,
+    reconcile_rate,
+    replay_rate,
+)
 from tests.services.choose import Services
 
 MEASUREMENTS: dict[str, Callable[..., object]] = {
@@ -17,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[..., object]] = {
     "writers": application.measure,
     "backfill": backfill_rate.measure,
     "reconcile": reconcile_rate.measure,
+    "replay": replay_rate.measure,
     "memory": memory.measure,
     "flat": flat.measure,
 }

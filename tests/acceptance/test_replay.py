@@ -31,7 +31,7 @@ def test_replay_killed_at_each_point_goes_on_and_mends_what_was_damaged(tour: Cl
         for point in ("replay.before-commit", "replay.after-commit"):
             tour.run("replay", "product", "--from-start", code=KILLED, CUTOVER_FAULT=point)
         done = tour.run("replay", "product", "--from-start", "--json").document
-        assert done["finished"] is True
+        assert (done["finished"], done["resumed"]) == (True, True)
         assert done["changed"] >= damaged[0]
         assert tour.run("reconcile", "--json").document["verdict"] == "match"
         again = tour.run("replay", "product", "--from-start", "--json").document
