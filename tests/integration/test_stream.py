@@ -11,7 +11,7 @@ import pytest
 
 from cdc import frame
 from cdc.replication import now_us
-from consumers import positions, worker
+from consumers import lease, positions, worker
 from sql.errors import Busy
 from tests.integration.rig import Rig, shop
 
@@ -291,3 +291,25 @@ def test_a_clock_that_runs_ahead_does_not_hold_batches_back(
         row = rig.conn.execute("SELECT max(latency_ms) FROM cutover.position WHERE plan = %s", (rig.name,)).fetchone()
         assert row is not None
         assert 0 <= row[0] < 60_000
+
+
+def test_ten_consumers_share_four_partitions(dsn: str, plan_name: str, tmp_path: Path) -> None:
+    """A2: more workers than partitions: each partition has one, the others stand by, and take over when it goes."""
+    with shop(dsn, plan_name, f"sqlite:///{tmp_path / 'log.db'}", tmp_path) as rig:
+        rig.capture()
+        consumers = [rig.consume() for _ in range(10)]
+        leased = (
+            "SELECT count(*) = (SELECT count(*) FROM cutover.position WHERE plan = %s) AND count(*) = count(DISTINCT objid)"
+            " FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        for _ in range(3):
+            rig.wait_until(leased, (plan_name, lease._LEASE))
+            rig.conn.execute(
+                "INSERT INTO shop.item (id, name) SELECT gen_random_uuid(), 'x' FROM generate_series(1, 50)"
+            )
+            rig.conn.execute("INSERT INTO shop.item_cost SELECT id, 1 FROM shop.item ON CONFLICT DO NOTHING")
+            rig.drain()
+            assert rig.differences() == {}
+            assert rig.stop(*(consumers.pop() for _ in range(3))) == []
+        assert rig.stop() == []
