@@ -267,8 +267,11 @@ class Session:
     def _truncate(self, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
         """A TRUNCATE is in every partition of the log, and halts the moves that read the table (C8)."""
         for oid in pgoutput.truncated(message):
+            route = self.routes.get(oid.to_bytes(4, "big"))
             for move in self.router.moves_of(oid):
                 for buffer in self.router.buffers[move.name]:
+                    if route is not None:
+                        buffer.relations.add(route.description)
                     buffer.txns.append((xid, lsn, commit_time, len(buffer.changes)))
                     buffer.xid = xid
                     buffer.changes.append(message)

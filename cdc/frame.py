@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from sql.errors import CutoverError
 
-VERSION = 1
+VERSION = 2  # the newest that is read; each kind is written with the version that brought it
 MAX_FRAME = 900_000  # bytes; below Kafka's default message.max.bytes of 1 MiB with room for the record's own header
 
-CHANGES, TOUCH, WATERMARK = 1, 2, 3
-_KINDS = frozenset((CHANGES, TOUCH, WATERMARK))
+CHANGES, TOUCH, WATERMARK, ROWS = 1, 2, 3, 4
+_KINDS = {CHANGES: 1, TOUCH: 1, WATERMARK: 1, ROWS: 2}  # with the version that brought it
+ASKED = frozenset((TOUCH, ROWS))  # somebody wants these keys made right, whatever changed; they say nothing of LSNs
 
 # magic, version, kind, flags, crc32 of all that follows | complete lsn, time, newest xid, number and bytes of sections
 _HEAD = struct.Struct("<4sBBHI")
@@ -49,7 +50,8 @@ class Transaction(NamedTuple):
 class Frame:
     """A decoded frame.
 
-    kind: CHANGES, TOUCH (keys to converge, no values) or WATERMARK (nothing but `lsn`).
+    kind: CHANGES, TOUCH (keys to converge, no values), WATERMARK (nothing but `lsn`) or ROWS (a touch with the rows
+    of its keys as a snapshot had them, as Insert messages; `cdc.rows`).
     lsn: every commit that ends at or before it is in this frame or an earlier one of the partition; 0: says nothing.
     time: commit time of the newest change, or when the watermark was taken; microseconds since 2000-01-01 UTC.
     xid: the newest transaction id; 0 where there is none.
@@ -124,7 +126,7 @@ def encode(
             packed_changes,
         )
     )
-    return _HEAD.pack(_MAGIC, VERSION, kind, 0, zlib.crc32(body)) + body
+    return _HEAD.pack(_MAGIC, _KINDS[kind], kind, 0, zlib.crc32(body)) + body
 
 
 def decode(value: bytes) -> Frame:
@@ -135,9 +137,9 @@ def decode(value: bytes) -> Frame:
         raise UnreadableFrame(f"a record of {len(value)} bytes is too short to be a frame") from None
     if magic != _MAGIC:
         raise UnreadableFrame("a record that is not a frame of this service")
-    if version != VERSION or kind not in _KINDS:
+    if version != _KINDS.get(kind):
         raise UnreadableFrame(
-            f"a frame of version {version}, kind {kind}; this service reads version {VERSION}",
+            f"a frame of version {version}, kind {kind}; this service reads up to version {VERSION}",
             cure="upgrade this installation",
         )
     body = memoryview(value)[_HEAD.size :]

@@ -72,6 +72,11 @@ def relation(message: bytes) -> Relation:
     return Relation(oid, schema or "pg_catalog", name, identity, tuple(columns))
 
 
+def oid(message: bytes) -> int:
+    """The relation of an Insert, Update or Delete message."""
+    return int.from_bytes(message[1:5], "big")
+
+
 def change(message: bytes) -> Change:
     """Decode an Insert, Update or Delete message."""
     op = chr(message[0])

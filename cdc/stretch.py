@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cdc import frame
-from cdc.frame import TOUCH, Frame
+from cdc.frame import ASKED, Frame
 from cdc.log import Log, LogReader
 from sql.errors import Unreachable, UsageError
 from sql.model import Move
@@ -24,7 +24,14 @@ class Stretch:
     end: int
 
 
-def whole(log: Log, move: Move) -> list[Stretch]:
+class _Topic(Protocol):
+    """A move as far as its log is concerned."""
+
+    @property
+    def topic(self) -> str: ...
+
+
+def whole(log: Log, move: _Topic) -> list[Stretch]:
     """All that is in the log now."""
     begins, ends = log.begin_offsets(move.topic), log.end_offsets(move.topic)
     return [Stretch(at, begin, end) for at, (begin, end) in enumerate(zip(begins, ends, strict=True))]
@@ -116,7 +123,7 @@ def _reach(reader: LogReader, topic: str, partition: int, offset: int, end: int)
         for record in records:
             offset = record.offset
             found = frame.decode(record.value)
-            if found.kind != TOUCH:
+            if found.kind not in ASKED:
                 return offset, reach(found)
             if offset + 1 >= end:
                 break

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from cdc import rows
 from cdc.log import Log, LogWriter
 from cdc.touch import touch
 from consumers import positions
 from consumers.lease import workers
+from consumers.row_reader import RowReader
 from sql import faultpoints, render
 from sql.connection import Connection, connect, own
 from sql.errors import Busy, Refused, Unreachable
@@ -17,6 +19,7 @@ from sql.files import load
 from sql.model import Move, Plan
 
 CHUNK = 20_000  # keys read and appended between two records of the cursor
+ROWS_CHUNK = 2_000  # the same, where the rows go along
 AHEAD = 40_000  # keys that may wait in the log while consumers work; live changes queue behind no more
 _ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backfill.' || %s || '.' || %s, 0))"
 
@@ -61,15 +64,24 @@ def _run(
 ) -> int:
     done, total, cursor = _begin(conn, move, restart)
     touched = 0
+    reader = RowReader(conn, move) if move.backfill == "rows" else None
+    if reader is not None and cursor is None:
+        rows.mark(writer, move, reader.now(), "begin")
     pending: list[tuple[int, int]] = []  # keys and the end offsets' sum behind them, not applied yet
     while not stop.is_set():
         keys = _chunk(conn, move, cursor)
         if not keys:
+            if reader is not None:
+                rows.mark(writer, move, reader.now(), "end")
+                _durable(writer)
             _finish(conn, move, log)
             break
-        touch(writer, move, keys)
-        if not writer.wait(writer.queued(), 60):
-            raise Unreachable("the log does not acknowledge touches")
+        if reader is None:
+            touch(writer, move, keys)
+        else:
+            seen, tables = reader.read(keys)
+            rows.append(writer, move, seen, keys, tables)
+        _durable(writer)
         faultpoints.reached("backfill.after-append")
         cursor = keys[-1]
         done += len(keys)
@@ -83,6 +95,11 @@ def _run(
         pending.append((len(keys), sum(log.end_offsets(move.topic))))
         _throttle(conn, move, pending, stop)
     return touched
+
+
+def _durable(writer: LogWriter) -> None:
+    if not writer.wait(writer.queued(), 60):
+        raise Unreachable("the log does not acknowledge touches")
 
 
 def _begin(conn: Connection, move: Move, restart: bool) -> tuple[int, int, tuple[str, ...] | None]:
@@ -105,7 +122,8 @@ def _begin(conn: Connection, move: Move, restart: bool) -> tuple[int, int, tuple
 
 def _chunk(conn: Connection, move: Move, cursor: tuple[str, ...] | None) -> list[tuple[str, ...]]:
     after = {f"c{at + 1}": text for at, text in enumerate(cursor or ())}
-    query = render.every_key(move, CHUNK, after=cursor is not None)
+    limit = CHUNK if move.backfill == "keys" else ROWS_CHUNK
+    query = render.every_key(move, limit, after=cursor is not None)
     return [tuple(row) for row in conn.execute(query.encode(), after).fetchall()]
 
 

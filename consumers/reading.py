@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
+from cdc import frame
 from cdc.frame import Frame, UnreadableFrame
-from cdc.log import Log
+from cdc.log import Log, LogReader
 from cdc.router import decode_key
 from cdc.stretch import Stretch
 from consumers.prefetch import Fetched, Prefetcher
@@ -19,10 +20,20 @@ GATHER: Final = 100_000  # keys in one portion, about: those of several records 
 SILENCE: Final = 60.0  # seconds without a record until the log is taken to be away
 
 
+class Named(Protocol):
+    """What reading needs of a move: its topic, and its name for messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def topic(self) -> str: ...
+
+
 class Reading:
     """A stretch in portions, read ahead in a thread."""
 
-    def __init__(self, log: Log, move: Move, starts: Mapping[int, int]) -> None:
+    def __init__(self, log: Log, move: Named, starts: Mapping[int, int]) -> None:
         self._log, self._move, self._starts = log, move, dict(starts)
         self._prefetch: Prefetcher | None = None
 
@@ -75,7 +86,30 @@ class Reading:
                 )
 
 
-def readable(move: Move, fetched: Fetched) -> Frame:
+def frames_between(reader: LogReader, move: Named, stretch: Stretch) -> Iterator[tuple[int, Frame]]:
+    """The frames of one stretch with their offsets, by a reader that may be used for the next one then.
+
+    Raises Halted at a frame that cannot be read, Gap, Unreachable.
+    """
+    offset, heard = stretch.start, time.monotonic()
+    if offset < stretch.end:
+        reader.assign({(move.topic, stretch.partition): offset})
+    while offset < stretch.end:
+        for record in reader.poll(1.0):
+            heard = time.monotonic()
+            if record.offset >= stretch.end:
+                return
+            offset = record.offset + 1
+            try:
+                yield record.offset, frame.decode(record.value)
+            except UnreadableFrame as error:
+                where = f"{move.name}: partition {record.partition}, offset {record.offset}"
+                raise Halted(f"{where}: {error}", cure="what follows it cannot be told from the log") from error
+        if time.monotonic() - heard > SILENCE:
+            raise Unreachable(f"nothing comes of {move.topic} for {SILENCE:.0f} s")
+
+
+def readable(move: Named, fetched: Fetched) -> Frame:
     if isinstance(fetched.frame, UnreadableFrame):
         raise Halted(
             f"{move.name}: partition {fetched.partition}, offset {fetched.offset}: {fetched.frame}",

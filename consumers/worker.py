@@ -338,7 +338,7 @@ class Session:
                 raw.update(dict.fromkeys(each.keys, place))
                 lsn = max(lsn, each.lsn)
                 at_time = each.time
-                if each.kind == frame.TOUCH:
+                if each.kind in frame.ASKED:
                     everything = True
                 elif each.kind == frame.CHANGES:
                     batch.sources.update(each.sources)

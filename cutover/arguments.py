@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cdc import stretch
+from cdc.frame import PG_EPOCH_US
 from cdc.log import Log
 from cdc.replication import lsn_number
 from cdc.stretch import Stretch
+from cutover.rebuild import Moment
 from sql.errors import UsageError
 from sql.model import Move
+from sql.names import Name
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h|d)\Z")
 _MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -41,11 +44,31 @@ def read_lsn(flag: str, text: str) -> int:
 
 def read_time(flag: str, text: str) -> int:
     """A moment in ISO 8601, as Unix milliseconds; without a zone it is UTC."""
+    return int(_time(flag, text) // timedelta(milliseconds=1))
+
+
+def read_moment(flag: str, text: str) -> Moment:
+    """An LSN, or a moment in ISO 8601."""
+    if "/" in text:
+        return Moment(lsn=read_lsn(flag, text))
+    return Moment(time=_time(flag, text) // timedelta(microseconds=1) - PG_EPOCH_US)
+
+
+def _time(flag: str, text: str) -> timedelta:
+    """Since 1970, UTC."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{flag} {text}: not a time", cure="ISO 8601, 2026-11-01T08:30 or …+01:00") from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_name(flag: str, text: str) -> Name:
+    """A table as in SQL, with its schema."""
+    try:
+        return Name.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {text}: {error}", cure="schema.table, with quotes where SQL needs them") from None
 
 
 def read_since(flag: str, log: Log, move: Move, text: str) -> list[Stretch]:

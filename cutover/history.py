@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-import orjson
 from pydantic import BaseModel
 from rich.table import Table
 
-from cdc import pgoutput
-from cdc.frame import CHANGES, TOUCH, Frame
+from cdc import pgoutput, rows
+from cdc.frame import CHANGES, ROWS, TOUCH, Frame
 from cdc.log import Log
 from cdc.replication import lsn_text
 from cdc.router import encode_key, partition_of
@@ -19,7 +18,7 @@ from consumers.reading import Reading
 from sql.errors import UsageError
 from sql.model import Move
 
-Operation = Literal["insert", "update", "delete", "truncate", "touch", "too large"]
+Operation = Literal["insert", "update", "delete", "truncate", "touch", "read", "too large"]
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _OPERATIONS: Final[dict[str, Operation]] = {"I": "insert", "U": "update", "D": "delete"}
@@ -70,6 +69,8 @@ def history(log: Log, move: Move, key: Sequence[str]) -> Iterator[Version]:
                 )  # fmt: skip
             elif found.kind == CHANGES:
                 yield from _versions(move, encoded, partition, offset, found, known)
+            elif found.kind == ROWS and encoded in found.keys:
+                yield from _read(move, encoded, partition, offset, found, known)
     finally:
         reading.close()
 
@@ -77,7 +78,7 @@ def history(log: Log, move: Move, key: Sequence[str]) -> Iterator[Version]:
 def _versions(
     move: Move, key: bytes, partition: int, offset: int, found: Frame, known: dict[tuple[str, bytes], dict[str, Value]]
 ) -> Iterator[Version]:
-    relations = {each["oid"]: each for each in map(orjson.loads, found.relations())}
+    relations = rows.relations(found)
     transactions = found.transactions()
     mine = key in found.keys
     number = -1
@@ -122,6 +123,25 @@ def _versions(
             partition=partition, offset=offset, time=_time(found.time), lsn=lsn_text(last.commit_lsn) if last else None,
             xid=last.xid if last else None, source=", ".join(found.sources) or None, operation="too large",
         )  # fmt: skip
+
+
+def _read(
+    move: Move, key: bytes, partition: int, offset: int, found: Frame, known: dict[tuple[str, bytes], dict[str, Value]]
+) -> Iterator[Version]:
+    """The rows of the key as a backfill read them; a bare touch where there were none."""
+    relations, seen = rows.relations(found), rows.seen(found)
+    where: dict[str, Any] = {
+        "partition": partition, "offset": offset, "time": _time(seen.time), "lsn": lsn_text(seen.lsn), "xid": None,
+    }  # fmt: skip
+    told = False
+    for change in map(pgoutput.change, found.changes()):
+        relation = relations[change.oid]
+        if _key(change.new, relation, relation["keys"][move.name][0]) == key:
+            told = True
+            values = _values(change, relation, known)
+            yield Version(**where, source=relation["source"], operation="read", values=values)
+    if not told:
+        yield Version(**where, source=None, operation="touch")
 
 
 def _key(values: tuple[pgoutput.Value, ...] | None, relation: dict[str, Any], columns: Sequence[str]) -> bytes | None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sql.errors import PlanError
-from sql.model import Existing, Invariant, Rows
+from sql.model import Backfill, Existing, Invariant, Rows
 from sql.names import Name, parse_column, split
 from sql.spec import MoveSpec, PlanFolder, RefreshSpec, SqlFile
 
@@ -88,6 +88,7 @@ class _Move(_Model):
     waive: dict[str, Annotated[str, Field(min_length=1)]] = {}
     sources: dict[str, Literal["static"] | _Column | list[_Column]] = {}
     invariants: list[_Invariant] = []
+    backfill: Backfill = "keys"
 
 
 class _Plan(_Model):
@@ -190,6 +191,7 @@ class _Reader:
             waive={self.column(text, *at, "waive", text): reason for text, reason in move.waive.items()},
             sources=dict(self.source(name, text, stated, len(move.key)) for text, stated in move.sources.items()),
             invariants=tuple(Invariant(it.name, it.legacy, it.consolidated) for it in move.invariants),
+            backfill=move.backfill,
             lines=self.lines.below(at),
         )  # fmt: skip
 

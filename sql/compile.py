@@ -93,6 +93,7 @@ def assemble(plan: str, it: Understood) -> Move:
         ddl_sql=spec.ddl.text if spec.ddl else None,
         waive=dict(spec.waive),
         invariants=spec.invariants,
+        backfill=spec.backfill,
         unmapped=unmapped(it),
     )
 

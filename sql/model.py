@@ -12,6 +12,7 @@ from sql.names import Name
 
 Rows = Literal["existing", "add", "all"]
 Existing = Literal["report", "keep", "overwrite"]
+Backfill = Literal["keys", "rows"]
 Identity = Literal["default", "index", "full", "nothing"]
 Severity = Literal["block", "warn", "info"]
 
@@ -94,6 +95,11 @@ class Invariant:
     consolidated: str
 
 
+def topic_name(plan: str, move: str) -> str:
+    """The topic of a move."""
+    return f"cutover.{plan}.{move}"
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """One consolidation. `view` is the installed mapping; `owned` remembers the keys an `add` move inserted."""
@@ -117,11 +123,12 @@ class Move:
     ddl_sql: str | None = None
     waive: dict[tuple[Name, str], str] = field(default_factory=dict)
     invariants: tuple[Invariant, ...] = ()
+    backfill: Backfill = "keys"  # rows: the backfill puts the sources' rows into the log too, for `restore`
     unmapped: tuple[tuple[Name, str], ...] = ()  # legacy columns that are neither mapped nor waived
 
     @property
     def topic(self) -> str:
-        return f"cutover.{self.plan}.{self.name}"
+        return topic_name(self.plan, self.name)
 
     @property
     def view(self) -> Name:

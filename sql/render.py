@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from psycopg import sql
 
 from sql.compare import any_differs
-from sql.model import Move, TargetColumn
+from sql.model import Move, Source, TargetColumn
 from sql.names import Name, quote
 
 _PARAMETER = re.compile(r"(?<![:\w]):(keys|key\d+|since|until)\b")
@@ -184,7 +184,8 @@ def _delete(move: Move) -> list[str]:
 
 
 def every_key(move: Move, limit: int, *, after: bool) -> str:
-    """The next `limit` keys in order, of all that may need a touch: the mapping's, and those that only the target has.
+    """The next `limit` keys in order, of all that may need a touch: the mapping's, those that only the target has, and
+    with `backfill = "rows"` the sources' own.
 
     With `after`, beyond the key given as %(c1)s, %(c2)s … (text).
     """
@@ -203,9 +204,34 @@ def every_key(move: Move, limit: int, *, after: bool) -> str:
     portions = [
         f"(SELECT {listed} FROM {relation} WHERE {where} ORDER BY {listed} LIMIT {limit:d})" for relation in relations
     ]
+    if move.backfill == "rows":
+        portions += [_source_keys(move, source, limit, after) for source in move.sources if source.keys]
     texts = ", ".join(output(f"every.{name}") for name in names)
     order = ", ".join(f"every.{name}" for name in names)
     return _parameterised(f"SELECT {texts} FROM ({' UNION '.join(portions)}) every ORDER BY {order} LIMIT {limit:d}")
+
+
+def _source_keys(move: Move, source: Source, limit: int, after: bool) -> str:
+    """The next keys that a source has rows for, whether the mapping shows them or not."""
+    columns = [f"s.{quote(column)}::{base_type(key)}" for column, key in zip(source.keys[0], move.key, strict=True)]
+    where = " AND ".join(f"s.{quote(column)} IS NOT NULL" for column in source.keys[0])
+    if after:
+        beyond = ", ".join(f"{_placeholder(f'c{at + 1}')}::{base_type(key)}" for at, key in enumerate(move.key))
+        where += f" AND ({', '.join(columns)}) > ({beyond})"
+    listed = ", ".join(f"{column} AS {quote(key.name)}" for column, key in zip(columns, move.key, strict=True))
+    order = ", ".join(str(at + 1) for at in range(len(columns)))
+    return f"(SELECT DISTINCT {listed} FROM {source.name} s WHERE {where} ORDER BY {order} LIMIT {limit:d})"
+
+
+def source_rows(move: Move, source: Source) -> str:
+    """All rows of a source for the keys given as parameters, with the columns that may enter the log."""
+    listed = ", ".join(f"s.{quote(column)}" for column in source.columns)
+    columns = [f"s.{quote(column)}" for column in source.keys[0]]
+    if len(columns) == 1:
+        where = f"{columns[0]} = ANY ({_placeholder('k1')}::{base_type(move.key[0])}[])"
+        return _parameterised(f"SELECT {listed} FROM {source.name} s WHERE {where}")
+    match = " AND ".join(f"{column} = k.{quote(key.name)}" for column, key in zip(columns, move.key, strict=True))
+    return _parameterised(f"SELECT {listed} FROM ({_given_keys(move)}) k JOIN {source.name} s ON {match}")
 
 
 def count_keys(move: Move) -> str:

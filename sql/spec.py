@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sql.model import Existing, Invariant, Rows
+from sql.model import Backfill, Existing, Invariant, Rows
 from sql.names import Name
 
 
@@ -44,6 +44,7 @@ class MoveSpec:
     waive: Mapping[tuple[Name, str], str] = field(default_factory=dict)
     sources: Mapping[Name, tuple[str, ...] | None] = field(default_factory=dict)
     invariants: tuple[Invariant, ...] = ()
+    backfill: Backfill = "keys"
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def line(self, *path: str) -> int | None:

@@ -1,4 +1,4 @@
-"""`cutover replay` and `cutover history`: what the log still knows."""
+"""`cutover replay`, `cutover history` and `cutover restore`: what the log still knows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 from cdc import stretch
 from cdc.stretch import Stretch
 from consumers.replay import Replayer, look, only_partitions
-from cutover.arguments import read_keys, read_lsn, read_time
+from cutover.arguments import read_keys, read_lsn, read_moment, read_name, read_time
 from cutover.command import Invocation, OneMove, command, option
 from cutover.history import history, render
+from cutover.plan import load_plan
 from cutover.progress import progress
-from cutover.service import Service, chosen, open_service, refuse_standing_still
+from cutover.restore import restore
+from cutover.service import Service, choose_log, chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
-from sql.errors import PlanChanged, Refused, UsageError
+from sql.errors import NotProven, PlanChanged, Refused, UsageError
 from sql.model import Move
 
 FromStart = Annotated[bool, option("--from-start", "All that is in the log.")]
@@ -35,6 +37,12 @@ Keys = Annotated[
 DryRun = Annotated[bool, option("--dry-run", "Only say what would be read.")]
 Anew = Annotated[bool, option("--restart", "From the first record, even if an earlier run stopped in between.")]
 KeyParts = Annotated[list[str], typer.Argument(metavar="KEY...", help="The key; a composite one part by part.")]
+SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="A source of the plan, as in SQL: schema.table.")]
+At = Annotated[str, option("--at", "Everything committed before this LSN, or this time (ISO 8601; UTC).")]
+Into = Annotated[str, option("--into", "A table that is new or empty, as in SQL: schema.table.")]
+Through = Annotated[
+    str | None, option("--move", "The move whose log is read. Default: one that was backfilled with rows.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -111,6 +119,23 @@ def add_to(app: typer.Typer) -> None:
         else:
             call.out.print(render(versions) if versions else "the log knows nothing about this key")
         return 0
+
+    @command(app, "restore", example="cutover restore shop.price --at 0/16B3748 --into shop.price_before", reports=True)
+    def restore_command(call: Invocation, source: SourceName, at: At, into: Into, move: Through = None) -> int:
+        """Rebuild the rows that a source had at a moment, from the log alone; says what the log cannot know."""
+        folder = load_plan(call.settings.plan)
+        moment = read_moment("--at", at)
+        names = read_name("SOURCE", source), read_name("--into", into)
+        with connect(call.settings.dsn, f"restore {folder.name}") as conn, progress(call, "restore") as report:
+            log = choose_log(conn, call.settings, folder.name)
+            done = restore(conn, log, folder, names[0], moment, names[1], move, report)
+        if call.json:
+            call.document(done.document())
+        else:
+            call.out.print(f"{done.rows:,} rows of {done.source} as of {at} are in {done.into}")
+            for sentence in done.unknown():
+                call.out.print(f"  {sentence}")
+        return 0 if done.certain else NotProven.exit_code
 
 
 def _stretches(

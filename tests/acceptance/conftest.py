@@ -24,6 +24,12 @@ def tour(tmp_path: Path, dsn: str, log_address: str, plan_name: str) -> Cli:
     return tour_on(tmp_path, dsn, log_address, plan_name)
 
 
+def with_rows(tour: Cli) -> None:
+    """Let the tour's backfill put the rows into the log."""
+    file = tour.folder / "plan" / "plan.toml"
+    file.write_text(file.read_text().replace("\nkey ", '\nbackfill = "rows"\nkey '))
+
+
 def tour_on(folder: Path, dsn: str, log: str, name: str) -> Cli:
     """Install the tour's legacy database, and its plan under this name in `folder`."""
     plan = folder / "plan"
