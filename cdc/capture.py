@@ -14,8 +14,10 @@ from cdc import frame, pgoutput, slot
 from cdc.frame import CHANGES, WATERMARK
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
-from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_text, now_us
+from cdc.publication import read_publication
+from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_number, lsn_text, now_us
 from cdc.router import Buffer, Route, Router
+from cdc.tail import Tail, read_tail, set_back
 from sql import faultpoints
 from sql.connection import OWN, Connection, connect, own
 from sql.errors import CutoverError, Gap, Halted, PlanChanged
@@ -35,6 +37,7 @@ WATERMARK_IDLE = 1.0
 CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
 WATCH = 2.0  # seconds between looks at the control schema and the sources' names
 HOUSEKEEPING = 2048  # messages between looks at the clock while behind
+NEVER = 1 << 64  # an LSN that no commit has
 
 
 class Capture:
@@ -88,6 +91,7 @@ class Session:
         self.told = 0
         self.foreign = False  # the application committed something since the last watermark
         self.demanded = False  # somebody asked for a watermark
+        self.tail = Tail()  # what the log has beyond the slot: its newest commit must come again (C3)
         self.pace = Pace(time.monotonic())
         self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
@@ -99,9 +103,11 @@ class Session:
             self.writer: LogWriter = self.log.writer()
             try:
                 self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
-                since = lsn_text(self.confirmed)
-                logger.info("capturing %s from %s", self.plan.name, since, extra={"plan": self.plan.name, "lsn": since})
                 try:
+                    self._check_tail()
+                    since = lsn_text(self.confirmed)
+                    extra = {"plan": self.plan.name, "lsn": since}
+                    logger.info("capturing %s from %s", self.plan.name, since, extra=extra)
                     self._loop(stop)
                     self._finish()
                 finally:
@@ -119,10 +125,42 @@ class Session:
         self.watched = self._watch_row()
         if self.watched[0] != self.plan.digest:
             raise PlanChanged  # prepared anew since it was compiled: a source may be missing from this router
+        self._check_sources()
         for move, _, identity in self._moves():
             if self.log.topic_identity(self.plan.move(move).topic) != identity:
                 raise Gap(f"the topic of {move} is not the one that prepare made", cure="cutover heal")
         return status.confirmed_lsn or 0
+
+    def _check_sources(self) -> None:
+        """A move whose sources are not all published goes on without some of its changes: it halts (C10)."""
+        for name, why in self.plan.broken:
+            self._halt_move(name, f"{why}: its changes are not captured", 0)
+        published = read_publication(self.control, self.plan.publication)
+        for move in self.plan.moves:
+            lacking = [source.name for source in move.sources if source.keys and source.name not in published]
+            if lacking:
+                self._halt_move(move.name, f"{lacking[0]} is not the table that was prepared", 0)
+
+    def _check_tail(self) -> None:
+        """Is the log ahead of this database (C3)? Asked once the slot is ours: nobody else confirms anything now."""
+        self.confirmed = self.told = slot.check_slot(self.control, self.plan).confirmed_lsn or 0
+        self.tail = read_tail(self.log, self.plan.moves, self.confirmed)
+        row = self.control.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+        end = lsn_number(row[0]) if row else 0
+        if self.tail.reaches > end:
+            raise Gap(set_back(self.tail.reaches, end), cure="cutover heal")
+
+    def _recognise(self, lsn: int, xid: int, commit_time: int) -> int:
+        """The log's newest commit comes again, the same, or this is another history of the database (C3)."""
+        expected = self.tail.newest
+        if expected is not None and (xid, lsn, commit_time) != expected[:3]:
+            raise Gap(
+                f"the database was set back: the log has transaction {expected.xid}, committed at"
+                f" {lsn_text(expected.commit_lsn)}, and this server does not",
+                cure="cutover heal",
+            )
+        self.tail.newest = None
+        return NEVER
 
     def _moves(self) -> list[tuple[str, str | None, str | None]]:
         rows = self.control.execute(
@@ -147,6 +185,7 @@ class Session:
         xid = lsn = commit_time = 0
         inside = own_transaction = first = False
         since = count = 0
+        expected = self.tail.newest.commit_lsn if self.tail.newest else NEVER
         while True:
             size, data = next_message(1)
             if size > 0:
@@ -194,6 +233,8 @@ class Session:
                     commit_time = int.from_bytes(message[34:42], "big", signed=True)
                     xid = int.from_bytes(message[42:46], "big")
                     inside = first = True
+                    if lsn >= expected:
+                        expected = self._recognise(lsn, xid, commit_time)
                 elif tag == 67:  # C
                     self.committed = self.processed = int.from_bytes(message[35:43], "big")
                     if not own_transaction:
@@ -281,14 +322,16 @@ class Session:
     def _halt(self, oid: int, why: str, lsn: int = 0) -> None:
         """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
         for move in self.router.moves_of(oid):
-            logger.error("%s: %s", move.name, why, extra={"move": move.name, "lsn": lsn_text(lsn or self.processed)})
             self._halt_move(move.name, why, lsn)
-        self.watched = self._watch_row()
 
     def _halt_move(self, move: str, why: str, lsn: int) -> None:
         parameters = {"why": why, "lsn": lsn_text(lsn or self.processed), "plan": self.plan.name, "move": move}
+        logger.error("%s halts: %s", move, why, extra={"move": move, "lsn": parameters["lsn"]})
         with own(self.control):
             self.control.execute(load("capture/halt"), parameters)
+        self.watched = self._watch_row()
+        if self.watched[0] != self.plan.digest:  # prepared anew just now: what was compared is no longer so
+            raise PlanChanged
 
     # What happens between messages.
 
@@ -305,6 +348,8 @@ class Session:
 
     def _caught_up(self, inside: bool) -> None:
         now = time.monotonic()
+        if self.tail.newest and not inside and self.processed > self.tail.newest.commit_lsn:
+            self._recognise(self.processed, 0, 0)  # passed, and it has not come
         idle = self.writer.acknowledged() >= self.writer.queued()
         pending = self.demanded or any(buffer.changes or buffer.keys for buffer in self.router.all)
         due = self.pace.due(now) if idle else now - self.last_flush > max(FLUSH_BUSY, self.pace.pause)
@@ -325,7 +370,8 @@ class Session:
 
     def _flush_all(self, now: float) -> None:
         """Append what every partition has; those with nothing get a watermark when one is due."""
-        watermark = self.demanded or self._watermark_due(now)
+        sure = self.tail.newest is None  # a watermark of another history would hide what stands before it
+        watermark = sure and (self.demanded or self._watermark_due(now))
         for buffer in self.router.all:
             if buffer.changes or buffer.keys:
                 self._flush(buffer)
@@ -409,9 +455,10 @@ class Session:
             raise PlanChanged
         for move in self.plan.moves:
             for source in move.sources:
-                if _oid(self.control, source.name.sql) != source.oid and not self._is_halted(move.name):
-                    self._halt_move(move.name, f"{source.name} is another table than the one prepared", 0)
-                    self.watched = self._watch_row()
+                oid = _oid(self.control, source.name.sql)
+                if oid != source.oid and not self._is_halted(move.name):
+                    why = "is another table than the one prepared" if oid else "is gone: dropped or renamed"
+                    self._halt_move(move.name, f"{source.name} {why}", 0)
 
     def _is_halted(self, move: str) -> bool:
         return any(name == move and halted is not None for name, halted, _ in self._moves())

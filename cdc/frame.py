@@ -74,10 +74,6 @@ class Frame:
         """The transactions in commit order."""
         return [Transaction(*fields) for fields in _TXN.iter_unpack(self._transactions)]
 
-    def xids(self) -> set[int]:
-        """The (32 bit, top-level) transaction ids."""
-        return {fields[0] for fields in _TXN.iter_unpack(self._transactions)}
-
     def relations(self) -> list[bytes]:
         """The relation descriptions of the frame, JSON, in no order."""
         return self._relations.split(b"\n") if self._relations else []

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 import psycopg
 
 from cdc.frame import Frame
+from cdc.tail import set_back
 from consumers import dead_letters, positions
 from consumers.dead_letters import Key, Letter
-from consumers.positions import Advance
+from consumers.positions import Advance, Locked
+from consumers.visibility import Past, wait_visible
 from sql import faultpoints, render
 from sql.connection import Connection, transient
-from sql.errors import Halted, Unreachable
+from sql.errors import Gap, Halted, Unreachable
 from sql.model import Move, TargetColumn
 
 logger = logging.getLogger("cutover.consume")
@@ -89,6 +91,7 @@ class Converger:
     def __init__(self, conn: Connection, move: Move, worker: str, digest: str | None = None) -> None:
         self.conn, self.move, self.worker, self.digest = conn, move, worker, digest
         self._statements: dict[tuple[TargetColumn, ...], str] = {}
+        self._past = Past.read(conn)
         self._annotate = render.bind(move.annotate_sql, move) if move.annotate_sql else None
 
     def apply(self, batch: Batch) -> Result:
@@ -112,8 +115,8 @@ class Converger:
         faultpoints.reached("consume.before-lock")
         try:
             locked = positions.lock(self.conn, batch.move, batch.expected, self.digest)
+            self._see(locked, batch)
             if keys:
-                self._wait_visible(locked.snapshot, batch.frames)
                 faultpoints.reached("consume.before-converge")
                 done = self._converge(keys, batch, everything=locked.dead)
                 duplicates = {letter.key for letter in done.letters}
@@ -141,20 +144,12 @@ class Converger:
         if not self.conn.closed and not self.conn.broken:
             self.conn.execute("ROLLBACK", prepare=False)
 
-    def _wait_visible(self, snapshot: positions.Snapshot, frames: Sequence[Frame]) -> None:
-        """A commit is decoded from WAL before it leaves the list of running transactions (A1): wait until it has.
-
-        A frame whose newest transaction is older than every running one needs no closer look.
-        """
-        recent = [each for each in frames if each.xid and snapshot.may_hide(each.xid)]
-        hidden = [xid for each in recent for xid in each.xids() if snapshot.hides(xid)]
-        deadline = time.monotonic() + 30
-        while hidden:
-            if time.monotonic() > deadline:
-                # e.g. synchronous replication holds a commit back; the stream waits with it
-                raise Unreachable(f"transactions {hidden[:5]} are committed in WAL and not visible after 30 s")
-            snapshot = positions.current_snapshot(self.conn)
-            hidden = [xid for xid in hidden if snapshot.hides(xid)]
+    def _see(self, locked: Locked, batch: Batch) -> None:
+        """Wait until what the batch tells of is visible; Gap when it is from another history of this server (C3)."""
+        lsn = max((step.lsn for step in batch.steps.values()), default=0)
+        if lsn > locked.end:
+            raise Gap(set_back(lsn, locked.end), cure="cutover heal")
+        wait_visible(self.conn, self._past, locked.snapshot, batch.frames)
 
     def _converge(self, keys: Sequence[Key], batch: Batch, *, everything: bool) -> Result:
         """`everything`: compare all columns, for a key that is a dead letter may be behind in any of them."""

@@ -5,37 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cdc.replication import lsn_text
+from cdc.replication import lsn_number, lsn_text
+from consumers.visibility import Snapshot
 from sql.connection import Connection
-from sql.errors import Busy, Halted, PlanChanged
+from sql.errors import Busy, Gap, Halted, PlanChanged
 from sql.files import load
 from sql.model import Move
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Which transactions were visible at a moment: all before `xmin`, none from `xmax` on, none `in_progress`.
-
-    64-bit transaction ids, as pg_current_snapshot() writes them (chapter 9.27.9).
-    """
-
-    xmin: int
-    xmax: int
-    in_progress: frozenset[int]
-
-    @classmethod
-    def parse(cls, text: str) -> Snapshot:
-        xmin, xmax, running = text.split(":")
-        return cls(int(xmin), int(xmax), frozenset(int(xid) for xid in running.split(",") if xid))
-
-    def hides(self, xid: int) -> bool:
-        """Is a committed transaction, given by its 32 low bits, not visible yet?"""
-        full = self.xmin + ((xid - self.xmin) & 0xFFFFFFFF)
-        return self.may_hide(xid) and (full >= self.xmax or full in self.in_progress)
-
-    def may_hide(self, xid: int) -> bool:
-        """Is it as new as the oldest running transaction, or newer?"""
-        return (xid - self.xmin) & 0xFFFFFFFF < 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +25,29 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What locking told: the snapshot to judge visibility by, and the keys that are dead letters now."""
+    """What locking told: the snapshot to judge visibility by, the end of WAL, and whether there are dead letters."""
 
     snapshot: Snapshot
     dead: bool
+    end: int
 
 
 def read(conn: Connection, move: Move, partitions: Sequence[int]) -> dict[int, int]:
-    """The next offset to apply, by partition."""
+    """The next offset to apply, by partition. Raises Gap when somebody has moved one over what is not applied."""
     rows = conn.execute(load("consume/read_positions"), (move.plan, move.name, list(partitions))).fetchall()
-    return {int(partition): int(offset) for partition, offset in rows}
+    _refuse_moved(move, ((partition, offset, applied) for partition, offset, applied in rows))
+    return {int(partition): int(offset) for partition, offset, _ in rows}
+
+
+def _refuse_moved(move: Move, rows: Iterable[tuple[int, int, int]]) -> None:
+    for partition, offset, applied in rows:
+        if offset > applied:
+            raise Gap(moved(move.name, partition, offset, applied), cure="cutover heal")
+
+
+def moved(move: str, partition: int, offset: int, applied: int) -> str:
+    """Why a position that is ahead of what was applied is a gap."""
+    return f"{move}, partition {partition}: the position was set to {offset}, and nothing behind {applied} was applied"
 
 
 def lock(conn: Connection, move: Move, expected: Mapping[int, int | None], digest: str | None = None) -> Locked:
@@ -67,7 +55,8 @@ def lock(conn: Connection, move: Move, expected: Mapping[int, int | None], diges
 
     Raises Busy when another worker has advanced one (A2: this worker only thinks that it owns it), Halted when the
     move stands still, PlanChanged when the plan was prepared anew since `digest`: who has an older mapping must not
-    advance past a newer one's touches. The transaction is open afterwards, also after an error.
+    advance past a newer one's touches; Gap when a position was moved over records that nobody applied. The
+    transaction is open afterwards, also after an error.
     """
     with conn.pipeline():
         conn.execute("BEGIN", prepare=False)
@@ -82,14 +71,8 @@ def lock(conn: Connection, move: Move, expected: Mapping[int, int | None], diges
     halted = rows[0][3]
     if halted is not None:
         raise Halted(f"{move.name} halts: {halted}", cure="cutover heal")
-    return Locked(Snapshot.parse(rows[0][2]), bool(rows[0][4]))
-
-
-def current_snapshot(conn: Connection) -> Snapshot:
-    """A fresh snapshot, in READ COMMITTED."""
-    row = conn.execute("SELECT pg_current_snapshot()::text", prepare=True).fetchone()
-    assert row is not None
-    return Snapshot.parse(row[0])
+    _refuse_moved(move, ((row[0], row[1], row[6]) for row in rows))
+    return Locked(Snapshot.parse(rows[0][2]), bool(rows[0][4]), lsn_number(rows[0][7]))
 
 
 def saw_clock(conn: Connection, move: Move, partitions: Iterable[int]) -> None:

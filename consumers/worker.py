@@ -54,6 +54,10 @@ SESSION = {
 }
 
 
+# What no repetition makes right: something that converge names is not there.
+_MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
+
+
 @dataclass(slots=True)
 class Partition:
     """What is read of one leased partition and not applied yet."""
@@ -284,6 +288,9 @@ class Session:
             result = self.convergers[move.name].apply(batch)
         except TooManyLetters as halted:
             self._halt(move, str(halted))
+            return
+        except _MISSING as error:  # the mapping's view went with a dropped source, or the target itself is gone
+            self._halt(move, f"{str(error).splitlines()[0]}: was a table dropped or renamed?")
             return
         except Halted as halted:
             logger.error("%s", halted, extra={"move": move.name})

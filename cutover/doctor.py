@@ -11,6 +11,7 @@ from cutover.heal import unpublished
 from cutover.plan import PlanFolder, load_plan
 from cutover.service import choose_log
 from cutover.settings import Settings
+from cutover.standing import Standing, read_standings, troubles
 from cutover.status import MoveStatus, Status, read_status
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
@@ -23,6 +24,10 @@ Severity = Literal["unreachable", "broken", "lag", "note"]
 LAG_MS = 5_000.0
 LEAST_VERSION = 150000  # publications with column lists
 _CURES = {"replica-identity": "cutover prepare --set-identity"}
+_MISSING = (
+    "bring back what is missing (cutover restore rebuilds a table from the log), or take the move out of the plan;"
+    " then cutover prepare and cutover heal"
+)
 SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
 
 
@@ -104,10 +109,14 @@ def _server(conn: Connection) -> Iterator[Problem]:
 
 def _compile(conn: Connection, folder: PlanFolder) -> tuple[Plan | None, list[Problem]]:
     try:
-        plan = compile_plan(conn, folder)
+        plan = compile_plan(conn, folder, partly=True)
     except CutoverError as error:
         return None, [Problem("broken", error.args[0], "the plan cannot be understood", error.cure or "mend the plan")]
-    return plan, [
+    missing = [
+        Problem("broken", why, f"{name} cannot be understood as it was prepared: it stands still", _MISSING, name)
+        for name, why in plan.broken
+    ]
+    return plan, missing + [
         Problem(
             "broken",
             finding.message,
@@ -158,14 +167,15 @@ def _slot(conn: Connection, status: Status) -> Iterator[Problem]:
 
 
 def _log(conn: Connection, plan: str, log: Log) -> Iterator[Problem]:
-    rows = conn.execute(load("status/topics").encode(), {"plan": plan}).fetchall()
     try:
         identity = log.identity()
-        for recorded, address, move, topic, topic_identity, offsets, _ in rows:
-            if recorded is not None and recorded != identity:
-                yield _other_log(log, address)
+        for standing in read_standings(conn, plan):
+            if standing.log_identity is not None and standing.log_identity != identity:
+                yield _other_log(log, standing.log)
                 return
-            yield from _topic(log, move, topic, topic_identity, offsets)
+            for trouble in troubles(log, standing):
+                yield Problem("broken", trouble.what, trouble.why, "cutover heal", standing.move)
+            yield from _added(log, standing)
     except Unreachable as error:
         yield _unreachable(error, f"the log {log.address} does not answer")
 
@@ -178,26 +188,17 @@ def _other_log(log: Log, address: str) -> Problem:
     return Problem("broken", f"this log, {log.address}, is not the one that was prepared", why, cure)
 
 
-def _topic(log: Log, move: str, topic: str, prepared: str | None, offsets: list[int]) -> Iterator[Problem]:
-    if log.topic_identity(topic) != prepared:
+def _added(log: Log, standing: Standing) -> Iterator[Problem]:
+    """Keys keep their partition (L3): frames go to the partitions that there were, whatever the topic has now."""
+    there = len(log.begin_offsets(standing.topic)) if log.topic_identity(standing.topic) else standing.partitions
+    if there > standing.partitions:
         yield Problem(
-            "broken",
-            f"topic {topic} is not the one that was prepared",
-            "it was deleted, or deleted and made again: what it held is lost",
-            f"cutover heal {move}",
-            move,
+            "note",
+            f"topic {standing.topic} has {there} partitions, {standing.move} was prepared with {standing.partitions}",
+            "the added ones stay empty: with another number a key would change its partition",
+            "nothing",
+            standing.move,
         )
-        return
-    begins, ends = log.begin_offsets(topic), log.end_offsets(topic)
-    for partition, (offset, begin, end) in enumerate(zip(offsets, begins, ends, strict=False)):
-        if not begin <= offset <= end:
-            yield Problem(
-                "broken",
-                f"{move}, partition {partition}: the position {offset} is outside the log",
-                f"the log holds {begin} to {end}: retention, or a lost disk",
-                f"cutover heal {move}",
-                move,
-            )
 
 
 def _move(move: MoveStatus, *, captured: bool, gap: bool) -> Iterator[Problem]:

@@ -1,10 +1,11 @@
 """Heal: accept what an operator must decide (halts, gaps), make slot, topics and positions whole, touch every key.
 
 1. Under one lock, see what is wrong: the slot, the log, its topics, the positions, halted moves.
-2. Record the gap: consumers stand still, and a crash below leaves it recorded.
+2. Record the gap: the gate is closed, and a crash below leaves it recorded.
 3. Make the slot anew when it is not the one that progress is bound to.
-4. Make topics, and move positions that are outside the log to its first offset. Only what nobody can read is passed
-   over: an unreadable record stands before the touches of step 6, which say all that it said.
+4. Make topics. Of a gap, every position moves to the log's end, where a watermark says from where the log is to be
+   trusted again: what stands before it may be of another history, and the touches of step 6 say all that it said. Of
+   a halt, only unreadable records are passed over.
 5. In one transaction: clear gap and halts, start every backfill concerned anew, and write down who did it.
 6. Touch every key. Consumers work again by now, and the backfill waits for them; killed here, the unfinished backfill
    stands for the gap, and healing again goes on with it.
@@ -17,18 +18,19 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from cdc import frame
 from cdc.log import Log
 from cdc.publication import read_publication
+from cdc.replication import now_us
 from cdc.slot import check_slot, mark_gap, recreate_slot
+from cutover.standing import behind_unreadable, read_standings, troubles
 from sql import faultpoints
 from sql.connection import Connection, own
 from sql.control import check
-from sql.errors import Busy, Refused
+from sql.errors import Busy, Refused, Unreachable
 from sql.files import load
 from sql.model import Move, Plan
 from sql.names import Name
@@ -36,17 +38,8 @@ from sql.names import Name
 _LOG = logging.getLogger(__name__)
 _BACKFILL_ENDED = "SELECT pg_advisory_unlock(hashtextextended('cutover.backfill.' || %s || '.' || %s, 0))"
 _BACKFILL_ALONE = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backfill.' || %s || '.' || %s, 0))"
+_PATIENCE = 30.0  # seconds for the log to take a record
 TouchEveryKey = Callable[[Move], bool]  # False: stopped before the end
-
-
-@dataclass(frozen=True, slots=True)
-class TopicState:
-    """A move's topic as it is now, against what was recorded. `positions`: where reading goes on, by partition."""
-
-    move: str
-    identity: str | None
-    replaced: bool
-    positions: dict[int, int]  # only those that have to change
 
 
 @dataclass(slots=True)
@@ -81,7 +74,7 @@ def heal(
     """
     check(conn)
     with _alone(conn, plan.name):
-        healing, topics = _examine(conn, plan, moves, log)
+        healing = _examine(conn, plan, moves, log)
         if healing.needed:
             _refuse_blocked(conn, plan)
         if healing.gap:
@@ -93,7 +86,7 @@ def heal(
                 faultpoints.reached("heal.after-slot")
         if healing.needed:
             names = healing.concerned(plan)
-            _mend_log(conn, plan, log, [topic for topic in topics if topic.move in names], healing)
+            _mend_log(conn, plan, log, healing)
             faultpoints.reached("heal.after-positions")
             with _no_backfill(conn, plan, names):
                 _clear(conn, plan, names, healing)
@@ -119,7 +112,7 @@ def _alone(conn: Connection, plan: str) -> Iterator[None]:
             conn.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
 
 
-def _examine(conn: Connection, plan: Plan, moves: Sequence[str], log: Log) -> tuple[Healing, list[TopicState]]:
+def _examine(conn: Connection, plan: Plan, moves: Sequence[str], log: Log) -> Healing:
     """Compare what is recorded with the slot and the log, and change nothing."""
     row = conn.execute("SELECT gap, log, log_identity FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
     if row is None:
@@ -139,57 +132,18 @@ def _examine(conn: Connection, plan: Plan, moves: Sequence[str], log: Log) -> tu
         for (name,) in conn.execute(load("heal/unfinished").encode(), {"plan": plan.name})
         if name not in healing.halts and (not moves or name in moves)
     ]
-    topics = list(_topics(conn, plan, log))
-    for topic in topics:
-        if topic.replaced:
-            healing.gap = healing.gap or f"the topic of {topic.move} is not the one that prepare made"
-        elif topic.positions and topic.move not in halted:
-            healing.gap = healing.gap or f"positions of {topic.move} are outside the log"
+    for standing in read_standings(conn, plan.name):
+        found = next((str(trouble) for trouble in troubles(log, standing)), None)
+        healing.gap = healing.gap or found
     if healing.gap:
         healing.unfinished.clear()  # they start anew
-    return healing, topics
-
-
-def _topics(conn: Connection, plan: Plan, log: Log) -> Iterator[TopicState]:
-    rows: list[tuple[Any, ...]] = conn.execute(load("status/topics").encode(), {"plan": plan.name}).fetchall()
-    for _, _, move, topic, recorded, offsets, halted in rows:
-        identity = log.topic_identity(topic)
-        if identity is None or identity != recorded:
-            yield TopicState(move, identity, True, dict.fromkeys(range(len(offsets)), 0))
-            continue
-        begins, ends = log.begin_offsets(topic), log.end_offsets(topic)
-        outside = {
-            partition: begins[partition]
-            for partition, offset in enumerate(offsets)
-            if not begins[partition] <= offset <= ends[partition]
-        }
-        at = {partition: offset for partition, offset in enumerate(offsets) if partition not in outside}
-        unread = _behind_unreadable(log, topic, at, ends) if halted else {}
-        yield TopicState(move, identity, False, outside | unread)
-
-
-def _behind_unreadable(log: Log, topic: str, positions: dict[int, int], ends: Sequence[int]) -> dict[int, int]:
-    """The offset behind the last unreadable record of each partition that has one between its position and its end."""
-    behind: dict[int, int] = {}
-    left = {partition: ends[partition] for partition, offset in positions.items() if offset < ends[partition]}
-    reader = log.reader()
-    try:
-        reader.assign({(topic, partition): positions[partition] for partition in left})
-        while left:
-            for record in reader.poll(1.0):
-                try:
-                    frame.decode(record.value)
-                except frame.UnreadableFrame:
-                    behind[record.partition] = record.offset + 1
-                if record.offset + 1 >= left.get(record.partition, 0):
-                    left.pop(record.partition, None)
-    finally:
-        reader.close()
-    return behind
+    return healing
 
 
 def _refuse_blocked(conn: Connection, plan: Plan) -> None:
     """What healing would only cover up: a plan that must be mended, a source whose changes are not captured."""
+    for name, why in plan.broken:
+        raise Refused(f"the plan must be mended first: {name}: {why}", cure="cutover doctor")
     for finding in plan.findings:
         if finding.severity == "block":
             raise Refused(f"the plan must be mended first: {finding.message}", cure=finding.cure or "cutover plan")
@@ -206,33 +160,45 @@ def unpublished(conn: Connection, plan: Plan) -> list[Name]:
     return sorted(sources - published.keys())
 
 
-def _mend_log(conn: Connection, plan: Plan, log: Log, topics: list[TopicState], healing: Healing) -> None:
+def _mend_log(conn: Connection, plan: Plan, log: Log, healing: Healing) -> None:
     """Topics first, then positions and identities in one transaction: an old position never meets a new topic."""
-    for topic in topics:
-        if not topic.positions:
+    for standing in read_standings(conn, plan.name):
+        if standing.move not in healing.concerned(plan):
             continue
-        move = plan.move(topic.move)
+        move = plan.move(standing.move)
         identity = log.ensure_topic(move.topic, move.partitions)
-        positions = dict(enumerate(log.begin_offsets(move.topic))) if topic.replaced else topic.positions
+        positions = _start_anew(conn, plan, move, log) if healing.gap else behind_unreadable(log, standing)
         with own(conn):
             conn.execute(load("heal/topic").encode(), {"plan": plan.name, "move": move.name, "identity": identity})
-            conn.execute(
-                load("heal/positions").encode(),
-                {
-                    "plan": plan.name,
-                    "move": move.name,
-                    "partitions": list(positions),
-                    "offsets": list(positions.values()),
-                },
-            )
-        healing.positions_moved[move.name] = positions
-        if topic.replaced:
+            parameters = {"plan": plan.name, "move": move.name, "partitions": move.partitions}
+            conn.execute(load("prepare/positions").encode(), parameters)
+            parameters |= {"partitions": list(positions), "offsets": list(positions.values())}
+            conn.execute(load("heal/positions").encode(), parameters | {"anew": healing.gap is not None})
+        if positions:
+            healing.positions_moved[move.name] = positions
+        if identity != standing.topic_identity:
             healing.topics_recreated.append(move.name)
     with own(conn):  # last: until then the log is another one, which is a gap
         conn.execute(
             "UPDATE cutover.plan SET log = %s, log_identity = %s WHERE plan = %s",
             (log.address, log.identity(), plan.name),
         )
+
+
+def _start_anew(conn: Connection, plan: Plan, move: Move, log: Log) -> dict[int, int]:
+    """Where each partition ends; from there on the log says what comes behind the slot's position."""
+    lsn = check_slot(conn, plan).confirmed_lsn or 0
+    ends = log.end_offsets(move.topic)[: move.partitions]
+    writer = log.writer()
+    try:
+        for partition in range(move.partitions):
+            writer.append(move.topic, partition, frame.encode(frame.WATERMARK, lsn=lsn, time=now_us()))
+        writer.commit()
+        if not writer.wait(writer.queued(), _PATIENCE):
+            raise Unreachable(f"the log {log.address} has not taken a watermark in {_PATIENCE:.0f} s")
+    finally:
+        writer.close()
+    return dict(enumerate(ends))
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Supervisor:
     beat: float = field(default_factory=time.monotonic, init=False)  # when the loop turned last
 
     def run(self, stop: threading.Event) -> int:
-        """The exit code: 0 when stopped; 2 when a child finds its flags wrong, 5 when every child was refused."""
+        """The exit code: 0 when stopped, else that of the last child when every one was refused."""
         try:
             while not stop.is_set():
                 now = self.beat = time.monotonic()
@@ -92,9 +92,7 @@ class Supervisor:
         code = child.process.returncode
         _close(child.process)
         child.process = None
-        if code == UsageError.exit_code:
-            return code
-        if code == Refused.exit_code:
+        if code in (Refused.exit_code, UsageError.exit_code):  # the flags were right: the plan's files are not, now
             if not child.refused:
                 _LOG.error("%s was refused; asking again every %.0f s", child.name, _REFUSED)
             child.refused, child.due = True, now + _REFUSED

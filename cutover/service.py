@@ -39,7 +39,8 @@ class Service:
 def open_service(settings: Settings, *, any_log: bool = False) -> Service:
     """Compile the plan, hold it against what `prepare` recorded, and open its log (`any_log`: even another one).
 
-    The plan has its prepared moves only.
+    The plan has its prepared moves only. One that cannot be understood any more, say because a source was dropped,
+    is in `Plan.broken`, and holds up nobody who does not ask for it.
 
     Raises Unreachable when the database or the log does not answer, Refused when the plan is not prepared as it
     stands in its folder, UsageError when it was prepared with another log.
@@ -54,7 +55,8 @@ def open_service(settings: Settings, *, any_log: bool = False) -> Service:
 
 
 def open_plan(settings: Settings) -> Plan:
-    """The plan as `open_service` compiles it, for what needs no log: reads are flipped while the log is away."""
+    """The plan as `open_service` compiles it, for what needs no log: reads are flipped while the log is away, and
+    while a source of another move is gone."""
     folder = load_plan(settings.plan)
     with connect(settings.dsn, f"plan {folder.name}") as conn:
         return _prepared(conn, folder)
@@ -74,12 +76,16 @@ def _prepared(conn: Connection, folder: PlanFolder) -> Plan:
     row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (folder.name,)).fetchone()
     if row is None:
         raise Refused(f"plan {folder.name} is not prepared in this database", cure="cutover prepare")
-    plan = compile_plan(conn, folder)
+    plan = compile_plan(conn, folder, partly=True)
     if plan.digest != row[0]:
         raise Refused(f"plan {folder.name} has changed since it was prepared", cure="cutover prepare")
     known = conn.execute("SELECT move FROM cutover.move WHERE plan = %s AND state <> 'completed'", (plan.name,))
     names = {name for (name,) in known.fetchall()}
-    return replace(plan, moves=tuple(move for move in plan.moves if move.name in names))
+    return replace(
+        plan,
+        moves=tuple(move for move in plan.moves if move.name in names),
+        broken=tuple((name, why) for name, why in plan.broken if name in names),
+    )
 
 
 def _same_log(conn: Connection, plan: Plan, log: Log) -> None:
@@ -105,7 +111,11 @@ def refuse_standing_still(conn: Connection, plan: Plan, moves: Sequence[Move]) -
 
 
 def chosen(plan: Plan, names: Sequence[str] | None) -> list[Move]:
-    """The named moves of the plan, all of them without a name. UsageError with the nearest word for an unknown one."""
+    """The named moves of the plan, all of them without a name. UsageError with the nearest word for an unknown one,
+    Refused for one that cannot be understood now."""
+    for name, why in plan.broken:
+        if not names or name in names:
+            raise Refused(f"{name} cannot be understood: {why}", cure="cutover doctor; the other moves by their names")
     known = [move.name for move in plan.moves]
     for name in names or ():
         if name not in known:

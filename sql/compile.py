@@ -23,25 +23,31 @@ from sql.spec import MoveSpec, PlanFolder
 from sql.understood import Understood, unmapped
 
 
-def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False) -> Plan:
+def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False, partly: bool = False) -> Plan:
     """Understand every move of a folder against this database. Reads only; holds no lock longer than a query.
 
     With `sample`, findings also tell what a quick look at the rows shows.
 
     Raises PlanError (file, line, nearest word) for what is not there; everything else that is wrong is in
-    `Plan.findings`.
+    `Plan.findings`. `partly`: a move for which it would be raised is in `Plan.broken`, and the others go on.
     """
     aggregates = read_aggregates(conn)
-    moves, findings = [], []
+    moves, findings, broken = [], [], []
     for spec in folder.moves:
-        understood = understand(conn, folder.file, spec, aggregates)
+        try:
+            understood = understand(conn, folder.file, spec, aggregates)
+        except PlanError as error:
+            if not partly:
+                raise
+            broken.append((spec.name, str(error.args[0])))
+            continue
         moves.append(assemble(folder.name, understood))
         found = check_move(understood) + (sample_rows(conn, understood) if sample else [])
         findings += [replace(finding, move=spec.name) for finding in found]
     findings += check_chain(folder, moves)
     rank = ("block", "warn", "info")
     findings.sort(key=lambda finding: rank.index(finding.severity))
-    return Plan(folder.name, folder.digest, tuple(moves), tuple(findings))
+    return Plan(folder.name, folder.digest, tuple(moves), tuple(findings), tuple(broken))
 
 
 def understand(conn: Connection, file: str, spec: MoveSpec, aggregates: frozenset[str]) -> Understood:

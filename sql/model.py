@@ -152,6 +152,7 @@ class Plan:
     digest: str  # sha256 of the folder's files, hex
     moves: tuple[Move, ...]
     findings: tuple[Finding, ...] = ()
+    broken: tuple[tuple[str, str], ...] = ()  # moves that cannot be understood now, and why: a source was dropped
 
     @property
     def slot(self) -> str:

@@ -1,5 +1,5 @@
 UPDATE cutover.position p
-   SET "offset" = n."offset", applied_lsn = greatest(p.applied_lsn, n.lsn), worker = %s, updated_at = now(),
+   SET "offset" = n."offset", applied_offset = n."offset", applied_lsn = greatest(p.applied_lsn, n.lsn), worker = %s, updated_at = now(),
        clock_low = least(p.clock_low, now()), clock_high = greatest(p.clock_high, now()),
        applied_time = CASE WHEN n.time > 0 THEN timestamptz '2000-01-01 00:00:00+00' + n.time * interval '1 microsecond'
                            ELSE p.applied_time END,

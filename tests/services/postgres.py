@@ -79,6 +79,15 @@ class LocalPostgres(ThrowawayPostgres):
         self.where = "local"
         self._frozen: list[int] = []
 
+    def save(self) -> None:
+        """Keep its files as they are, WAL and slots with them, like a snapshot of its disk. It must be stopped."""
+        subprocess.run(["cp", "-a", self.folder / "data", self.folder / "saved"], check=True)
+
+    def set_back(self) -> None:
+        """Give it the files back that were saved. It must be stopped."""
+        shutil.rmtree(self.folder / "data")
+        subprocess.run(["cp", "-a", self.folder / "saved", self.folder / "data"], check=True)
+
     def pause(self) -> None:
         # The postmaster first, so that no new backend escapes.
         os.kill(self.pid, signal.SIGSTOP)

@@ -39,7 +39,7 @@ def test_a_frame_comes_back_as_it_was(
     assert decoded.keys == keys
     assert decoded.changes() == changes
     assert [tuple(each) for each in decoded.transactions()] == transactions
-    assert decoded.xids() == {each[0] for each in transactions}
+    assert {each.xid for each in decoded.transactions()} == {each[0] for each in transactions}
     assert decoded.sources == tuple(sources)
 
 
