@@ -82,10 +82,12 @@ class Session:
         self.plan, self.log = capture.plan, capture.log
         self.router = Router(self.plan)
         self.routes: dict[bytes, Route | None] = {}
-        self.flights: deque[tuple[int, int, int]] = deque()  # sequence, commit end, bytes
+        self.flights: deque[tuple[int, int, int]] = deque()  # sequence, what may be confirmed with it, bytes
+        self.silent: list[tuple[str, int]] = []  # partitions of moves that cannot be understood now
         self.in_flight = 0  # bytes appended and not acknowledged …
         self.appended = 0  # … and since the last flush of all partitions
         self.committed = 0  # end of the last commit that was read whole
+        self.marked = 0  # every partition's newest frame or watermark reaches it: no slot is told more (L2)
         self.processed = 0  # nothing before it is still to come
         self.confirmed = 0
         self.told = 0
@@ -133,8 +135,14 @@ class Session:
 
     def _check_sources(self) -> None:
         """A move whose sources are not all published goes on without some of its changes: it halts (C10)."""
+        self.silent = []
         for name, why in self.plan.broken:
             self._halt_move(name, f"{why}: its changes are not captured", 0)
+            row = self.control.execute(
+                "SELECT topic, partitions FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, name)
+            ).fetchone()
+            if row is not None:
+                self.silent += [(row[0], partition) for partition in range(row[1])]
         published = read_publication(self.control, self.plan.publication)
         for move in self.plan.moves:
             lacking = [source.name for source in move.sources if source.keys and source.name not in published]
@@ -147,8 +155,10 @@ class Session:
         self.tail = read_tail(self.log, self.plan.moves, self.confirmed)
         row = self.control.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
         end = lsn_number(row[0]) if row else 0
-        if self.tail.reaches > end:
-            raise Gap(set_back(self.tail.reaches, end), cure="cutover heal")
+        why = set_back(self.tail.reaches, end) if self.tail.reaches > end else self.tail.lost
+        if why:
+            raise Gap(why, cure="cutover heal")
+        self.processed = self.confirmed
 
     def _recognise(self, lsn: int, xid: int, commit_time: int) -> int:
         """The log's newest commit comes again, the same, or this is another history of the database (C3)."""
@@ -357,7 +367,7 @@ class Session:
         if ready if pending else self._watermark_due(now):
             self._flush_all(now)
         if not inside and not pending and idle and not self.flights:
-            self.confirmed = max(self.confirmed, self.processed)  # nothing in flight: a keepalive may be confirmed (C1)
+            self.confirmed = max(self.confirmed, self.marked)  # nothing in flight: a keepalive may be confirmed (C1)
         self._acknowledge(now)
         self._watch_at_times(now)
         if self.pace.pause > FLUSH_BUSY:
@@ -380,10 +390,13 @@ class Session:
                 self._append(buffer, mark)
                 buffer.lsn = self.processed
         if watermark:
+            for topic, partition in self.silent:
+                self.writer.append(topic, partition, frame.encode(WATERMARK, lsn=self.processed, time=now_us()))
             self.demanded = self.foreign = False
             self.last_watermark = now
+            self.marked = min(buffer.lsn for buffer in self.router.all) if self.router.all else self.processed
         self.writer.commit()
-        self.flights.append((self.writer.queued(), self.committed, self.appended))
+        self.flights.append((self.writer.queued(), self.marked, self.appended))
         self.in_flight += self.appended
         self.appended = 0
         self.last_flush = now
@@ -465,6 +478,7 @@ class Session:
 
     def _finish(self) -> None:
         """Stopped: bring what is in hand into the log, and say so."""
+        self.demanded = True  # a last watermark: what it reaches can be confirmed
         self._flush_all(time.monotonic())
         if self.writer.wait(self.writer.queued(), 10):
             self._acknowledge(time.monotonic())

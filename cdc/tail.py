@@ -27,10 +27,14 @@ def set_back(claimed: int, end: int) -> str:
 
 @dataclass(slots=True)
 class Tail:
-    """What the records behind the newest one that is sure claim. `newest`: the commit that was captured last."""
+    """What the records behind the newest one that is sure claim. `newest`: the commit that was captured last.
+
+    `lost`: why a partition does not reach `confirmed`, which every one did when the slot was told (L2).
+    """
 
     reaches: int = 0
     newest: Transaction | None = None
+    lost: str | None = None
 
     def add(self, other: Tail) -> None:
         """The further of both."""
@@ -53,13 +57,14 @@ def read_tail(log: Log, moves: Iterable[Move], confirmed: int) -> Tail:
             if begin < end:
                 begins[move.topic, partition], ends[move.topic, partition] = begin, end
     tail, width = Tail(), 1
+    unclear = set(ends)  # partitions of which no record has said yet how far they reach
     reader = log.reader()
     try:
         while ends:
             starts = {at: max(begins[at], end - width) for at, end in ends.items()}
             ends = {
                 at: starts[at]
-                for at, sure in _read(reader, starts, ends, confirmed, tail).items()
+                for at, sure in _read(reader, starts, ends, confirmed, tail, unclear).items()
                 if not sure and starts[at] > begins[at]
             }
             width *= _WIDER
@@ -76,10 +81,12 @@ def _read(
     ends: dict[tuple[str, int], int],
     confirmed: int,
     tail: Tail,
+    unclear: set[tuple[str, int]],
 ) -> dict[tuple[str, int], bool]:
     """Read from starts to ends; which partitions have a record there that the database vouches for."""
     found = {at: Tail() for at in starts}
     sure = dict.fromkeys(starts, False)
+    says: dict[tuple[str, int], int] = {}
     left = set(starts)
     reader.assign(starts)
     while left:
@@ -89,6 +96,7 @@ def _read(
                 continue
             if record.offset < ends[at]:
                 claim = _claim(record.value)
+                says[at] = claim.reaches or says.get(at, 0)
                 if 0 < claim.reaches <= confirmed:
                     sure[at], found[at] = True, Tail()
                 else:
@@ -97,6 +105,14 @@ def _read(
                 left.discard(at)
     for each in found.values():
         tail.add(each)
+    for (topic, partition), lsn in says.items():
+        if lsn and (topic, partition) in unclear:
+            unclear.discard((topic, partition))
+            if lsn < confirmed:
+                tail.lost = (
+                    f"the end of topic {topic}, partition {partition}, is lost: it reaches {lsn_text(lsn)},"
+                    f" and {lsn_text(confirmed)} was acknowledged"
+                )
     return sure
 
 

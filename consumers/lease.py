@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from sql.connection import Connection
+from sql.errors import Gap
 from sql.files import load
 from sql.model import Plan
 
@@ -43,10 +44,11 @@ class Leases:
     def rebalance(self) -> tuple[set[Lease], set[Lease]]:
         """Take what is free up to a fair share, give back what is above it; returns (taken, given back).
 
-        Partitions of halted moves are given back.
+        Partitions of halted moves are given back. Raises Gap when a position was removed: nobody would read on there.
         """
         rows = self.conn.execute(load("consume/leases"), (_PRESENCE, self.plan.name, self.plan.name)).fetchall()
         known = {move.name for move in self.plan.moves}
+        self._refuse_missing({(row[0], row[1]) for row in rows})
         live = [Lease(row[0], row[1], row[2]) for row in rows if row[0] in known and not row[3]]
         self.workers = int(rows[0][4]) if rows else 1
         share = -(-len(live) // max(self.workers, 1))
@@ -67,6 +69,12 @@ class Leases:
                 taken.add(lease)
         self.short = len(self.held) < min(share, len(live))
         return taken, given
+
+    def _refuse_missing(self, found: set[tuple[str, int]]) -> None:
+        for move in self.plan.moves:
+            for partition in range(move.partitions):
+                if (move.name, partition) not in found:
+                    raise Gap(f"{move.name}, partition {partition}: its position is missing", cure="cutover heal")
 
     def give_back(self, move: str) -> None:
         """Give back every partition of a move."""

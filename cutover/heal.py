@@ -26,7 +26,7 @@ from cdc.log import Log
 from cdc.publication import read_publication
 from cdc.replication import now_us
 from cdc.slot import check_slot, mark_gap, recreate_slot
-from cutover.standing import behind_unreadable, read_standings, troubles
+from cutover.standing import behind_unreadable, log_gap, read_standings
 from sql import faultpoints
 from sql.connection import Connection, own
 from sql.control import check
@@ -114,13 +114,10 @@ def _alone(conn: Connection, plan: str) -> Iterator[None]:
 
 def _examine(conn: Connection, plan: Plan, moves: Sequence[str], log: Log) -> Healing:
     """Compare what is recorded with the slot and the log, and change nothing."""
-    row = conn.execute("SELECT gap, log, log_identity FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
+    row = conn.execute("SELECT gap FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
     if row is None:
         raise Refused(f"plan {plan.name} is not prepared in this database", cure="cutover prepare")
-    gap, address, identity = row
-    gap = gap or check_slot(conn, plan).gap
-    if identity is not None and identity != log.identity():
-        gap = gap or f"the log is another one: {log.address}, was {address}"
+    gap = row[0] or check_slot(conn, plan).gap or log_gap(conn, plan.name, log)
     halted: dict[str, str] = dict(
         conn.execute(
             "SELECT move, halted FROM cutover.move WHERE plan = %s AND halted IS NOT NULL", (plan.name,)
@@ -132,9 +129,6 @@ def _examine(conn: Connection, plan: Plan, moves: Sequence[str], log: Log) -> He
         for (name,) in conn.execute(load("heal/unfinished").encode(), {"plan": plan.name})
         if name not in healing.halts and (not moves or name in moves)
     ]
-    for standing in read_standings(conn, plan.name):
-        found = next((str(trouble) for trouble in troubles(log, standing)), None)
-        healing.gap = healing.gap or found
     if healing.gap:
         healing.unfinished.clear()  # they start anew
     return healing

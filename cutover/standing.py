@@ -76,6 +76,15 @@ def _position(it: Standing, partition: int, begins: Sequence[int], ends: Sequenc
         yield Trouble(partition, what, why)
 
 
+def log_gap(conn: Connection, plan: str, log: Log) -> str | None:
+    """Why changes may be missing between the positions and the log, as they are now; None: they are not."""
+    standings = read_standings(conn, plan)
+    for it in standings:
+        if it.log_identity is not None and it.log_identity != log.identity():
+            return f"the log is another one: {log.address}, was {it.log}"
+    return next((str(found) for it in standings for found in troubles(log, it)), None)
+
+
 def behind_unreadable(log: Log, it: Standing) -> dict[int, int]:
     """The offset behind the last unreadable record of each partition that has one between its position and its end."""
     behind: dict[int, int] = {}

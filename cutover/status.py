@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,10 @@ from pydantic import BaseModel
 
 from cdc.log import Log
 from cdc.slot import check_slot
+from cutover.standing import log_gap
 from sql.connection import Connection
 from sql.control import check
-from sql.errors import CutoverError, Refused
+from sql.errors import Gap, Refused, Unreachable
 from sql.files import load
 from sql.model import Plan
 
@@ -91,33 +93,29 @@ def read_status(conn: Connection, plan: str, log: Log) -> Status:
     if not slots:
         raise Refused(f"plan {plan} is not prepared in this database", cure="cutover prepare")
     slot = slots[0]
+    rows = _rows(conn, "moves", plan=plan)
+    gap = slot["gap"] or check_slot(conn, Plan(plan, slot["digest"], ())).gap
     problems: list[str] = []
     ends: dict[str, list[int | None]] = {}
-    rows = _rows(conn, "moves", plan=plan)
-    for move in rows:
-        ends[move["move"]], problem = _end_offsets(log, move["topic"], move["partitions"])
-        if problem and problem not in problems:
-            problems.append(problem)
+    try:
+        gap = gap or log_gap(conn, plan, log)
+        for move in rows:
+            with suppress(Gap):  # the topic is gone, and the gap is told of
+                ends[move["move"]] = list(log.end_offsets(move["topic"]))
+    except Unreachable as error:
+        problems.append(str(error))
     # After the log's ends: what was appended since is not lag.
     positions = _rows(conn, "positions", plan=plan, flush_lsn=slot["flush_lsn"])
     moves = [
-        _move(move, [each for each in positions if each["move"] == move["move"]], ends[move["move"]], slot)
+        _move(move, [each for each in positions if each["move"] == move["move"]], ends.get(move["move"], []), slot)
         for move in rows
     ]
-    gap = slot["gap"] or check_slot(conn, Plan(plan, slot["digest"], ())).gap
     return Status(plan=plan, log=slot["log"], slot=_slot(slot, gap), moves=moves, problems=problems)
 
 
 def _rows(conn: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(load(f"status/{query}").encode(), parameters).fetchall()
-
-
-def _end_offsets(log: Log, topic: str, partitions: int) -> tuple[list[int | None], str | None]:
-    try:
-        return list(log.end_offsets(topic)), None
-    except CutoverError as error:
-        return [None] * partitions, str(error)
 
 
 def _slot(row: dict[str, Any], gap: str | None) -> SlotStatus:

@@ -54,5 +54,4 @@ def _watch(call: Invocation, conn: Connection, plan: str, log: Log, stop: thread
 
 def _exit_code(status: Status) -> int:
     """0, or 6 when the log did not answer."""
-    unknown = any(each.end_offset is None for move in status.moves for each in move.partitions)
-    return Unreachable.exit_code if unknown else 0
+    return Unreachable.exit_code if status.problems else 0

@@ -75,26 +75,6 @@ def test_a_lost_slot_is_a_gap_until_every_key_is_touched(tour: Cli, dsn: str, pl
 
 
 @BOTH_LOGS
-def test_a_lost_topic_is_a_gap(tour: Cli, dsn: str, plan_name: str, log_address: str) -> None:
-    """L2: the topic was deleted with changes in it that nobody had read."""
-    with streaming(tour) as service:
-        assert service.stop() == 0
-    execute(dsn, CHANGE)
-    with tour.start("capture") as capture:
-        capture.wait_for("capturing")
-        assert capture.stop() == 0
-    log = open_log(log_address)
-    log.delete_topic(f"cutover.{plan_name}.product")
-    log.close()
-    for command in ("capture", "consume"):
-        assert "cutover heal" in tour.run(command, code=5).said
-    healed = tour.run("heal", "--json").document
-    assert healed["topics_recreated"] == ["product"]
-    assert healed["slot_recreated"] is False
-    prove_healed(tour)
-
-
-@BOTH_LOGS
 def test_a_truncated_source_halts_until_it_is_accepted(tour: Cli, dsn: str) -> None:
     """C8: TRUNCATE empties what the mapping reads; an operator accepts it, while everything runs."""
     with streaming(tour) as service:
