@@ -123,7 +123,7 @@ def _reach(reader: LogReader, topic: str, partition: int, offset: int, end: int)
         for record in records:
             offset = record.offset
             found = frame.decode(record.value)
-            if found.kind not in ASKED:
+            if found.kind not in ASKED and reach(found):
                 return offset, reach(found)
             if offset + 1 >= end:
                 break

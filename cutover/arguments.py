@@ -13,7 +13,7 @@ from cdc.frame import PG_EPOCH_US
 from cdc.log import Log
 from cdc.replication import lsn_number
 from cdc.stretch import Stretch
-from cutover.rebuild import Moment
+from cutover.restore.moment import Moment
 from sql.errors import UsageError
 from sql.model import Move
 from sql.names import Name

@@ -256,7 +256,10 @@ def _clear(conn: Connection, plan: Plan, moves: Sequence[str], healing: Healing)
     detail = {"gap": healing.gap, "halts": healing.halts, "slot_recreated": healing.slot_recreated}
     with own(conn):
         if healing.gap:
-            conn.execute("UPDATE cutover.plan SET gap = NULL, gap_since = NULL WHERE plan = %s", (plan.name,))
+            conn.execute(
+                "UPDATE cutover.plan SET gap = NULL, gap_since = NULL, healed = healed + 1 WHERE plan = %s",
+                (plan.name,),
+            )
         conn.execute(
             "UPDATE cutover.move SET healed_lsn = greatest(healed_lsn, halted_lsn), halted = NULL, halted_lsn = NULL"
             " WHERE plan = %s AND move = ANY(%s)",

@@ -15,7 +15,7 @@ from cutover.command import Invocation, OneMove, command, option
 from cutover.history import history, render
 from cutover.plan import load_plan
 from cutover.progress import progress
-from cutover.restore import restore
+from cutover.restore.run import restore
 from cutover.service import Service, choose_log, chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
