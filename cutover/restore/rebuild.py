@@ -131,7 +131,8 @@ class Rebuild:
                 known.get(name, UNCHANGED) if value is UNCHANGED else value
                 for name, value in zip(shape.names, new, strict=True)
             )
-        self._remove(shape, was, xid)
+        if shape.full or key != shape.key(new) or shape.identity(was) != shape.identity(new):
+            self._remove(shape, was, xid)  # otherwise the new row takes its place
         if key is not None and shape.key(new) is None and not self._seen(key, xid):
             self.without_key += 1
         self._add(shape, new, xid)
