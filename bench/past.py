@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.stage import Stage, stage
 from cdc import stretch
-from consumers.replay import look
+from consumers.outlook import look
 
 SOURCE, INTO = "b.stock_financial", "b.back"
 
