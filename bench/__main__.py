@@ -15,6 +15,7 @@ from bench import (
     flat,
     latency,
     memory,
+    past,
     reconcile_rate,
     replay_rate,
 )
@@ -28,6 +29,8 @@ MEASUREMENTS: dict[str, Callable[..., object]] = {
     "backfill": backfill_rate.measure,
     "reconcile": reconcile_rate.measure,
     "replay": replay_rate.measure,
+    "restore": past.restore,
+    "history": past.history,
     "memory": memory.measure,
     "flat": flat.measure,
 }

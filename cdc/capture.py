@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from zlib import crc32
 
-from cdc import frame, pgoutput, slot
+from cdc import beginning, frame, pgoutput, slot
 from cdc.frame import CHANGES, WATERMARK
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
@@ -110,6 +110,7 @@ class Session:
                     since = lsn_text(self.confirmed)
                     extra = {"plan": self.plan.name, "lsn": since}
                     logger.info("capturing %s from %s", self.plan.name, since, extra=extra)
+                    beginning.mark(self.control, self.plan, self.writer)
                     self._loop(stop)
                     self._finish()
                 finally:
@@ -312,8 +313,17 @@ class Session:
             route = self.router.route(relation)
         except Halted as halted:
             self._halt(relation.oid, str(halted), lsn)
+            self._lose(relation.oid, lsn)
             route = None
         self.routes[relation.oid.to_bytes(4, "big")] = route
+
+    def _lose(self, oid: int, lsn: int) -> None:
+        """Say in the log, behind what came of a table, that nothing more of it comes."""
+        buffers = [buffer for move in self.router.moves_of(oid) for buffer in self.router.buffers[move.name]]
+        for buffer in buffers:
+            if buffer.keys or buffer.changes:
+                self._flush(buffer)
+        beginning.lose(self.writer, buffers, self.router.name_of(oid), lsn)
 
     def _truncate(self, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
         """A TRUNCATE is in every partition of the log, and halts the moves that read the table (C8)."""

@@ -23,7 +23,7 @@ from sql.model import Move
 
 LIMIT: Final = frame.MAX_FRAME // 2  # bytes of rows in one frame
 LARGEST: Final = frame.MAX_FRAME - 64_000  # bytes of one row; a larger one leaves its key only (L4)
-_MARK: Final = b'{"rows":'
+_RELATION: Final = b'{"oid":'
 
 Mark = Literal["begin", "end"]
 
@@ -101,10 +101,12 @@ def append(writer: LogWriter, move: Move, seen: Seen, keys: Iterable[tuple[str, 
 
 
 def mark(writer: LogWriter, move: Move, seen: Seen, what: Mark) -> None:
-    """Note in every partition that a backfill begins, or has read every row."""
+    """Note in every partition that a backfill begins, or has read every row of these sources."""
     line = Seen(seen.lsn, seen.time, seen.snapshot, what).line()
+    sources = [source.name.sql for source in move.sources if source.keys]
+    value = frame.encode(frame.ROWS, lsn=0, time=seen.time, sources=sources, relations=[line])
     for partition in range(move.partitions):
-        writer.append(move.topic, partition, frame.encode(frame.ROWS, lsn=0, time=seen.time, relations=[line]))
+        writer.append(move.topic, partition, value)
     writer.commit()
 
 
@@ -139,5 +141,5 @@ def seen(found: Frame) -> Seen:
 
 def relations(found: Frame) -> dict[int, dict[str, Any]]:
     """The relation descriptions of a frame of any kind, by oid."""
-    described = [orjson.loads(line) for line in found.relations() if not line.startswith(_MARK)]
+    described = [orjson.loads(line) for line in found.relations() if line.startswith(_RELATION)]
     return {each["oid"]: each for each in described}

@@ -39,8 +39,23 @@ def whole(log: Log, move: _Topic) -> list[Stretch]:
 
 def from_offsets(log: Log, move: Move, offsets: Mapping[int, int]) -> list[Stretch]:
     """The named partitions from these offsets on. UsageError, with what is there, for one outside the log."""
+    there = _there(log, move, offsets)
+    return [Stretch(partition, offset, there[partition].end) for partition, offset in sorted(offsets.items())]
+
+
+def until_offsets(log: Log, move: Move, stretches: list[Stretch], offsets: Mapping[int, int]) -> list[Stretch]:
+    """Of the same stretches those of the named partitions, without these offsets and what follows."""
+    _there(log, move, offsets)
+    return [
+        Stretch(each.partition, each.start, _within(each, offsets[each.partition]))
+        for each in stretches
+        if each.partition in offsets
+    ]
+
+
+def _there(log: Log, move: Move, offsets: Mapping[int, int]) -> dict[int, Stretch]:
+    """All that is in the log now. UsageError, with what is there, for an offset outside."""
     there = {each.partition: each for each in whole(log, move)}
-    found = []
     for partition, offset in sorted(offsets.items()):
         known = there.get(partition)
         if known is None:
@@ -52,8 +67,7 @@ def from_offsets(log: Log, move: Move, offsets: Mapping[int, int]) -> list[Stret
                 f"offset {offset} of partition {partition} of {move.name} is not in the log",
                 cure=f"it has {known.start} to {known.end}; --from-start takes all that is there",
             )
-        found.append(Stretch(partition, offset, known.end))
-    return found
+    return there
 
 
 def from_time(log: Log, move: Move, time_ms: int) -> list[Stretch]:
@@ -123,7 +137,7 @@ def _reach(reader: LogReader, topic: str, partition: int, offset: int, end: int)
         for record in records:
             offset = record.offset
             found = frame.decode(record.value)
-            if found.kind not in ASKED:
+            if found.kind not in ASKED and reach(found):
                 return offset, reach(found)
             if offset + 1 >= end:
                 break

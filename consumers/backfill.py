@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cdc import rows
+from cdc import beginning, rows
 from cdc.log import Log, LogWriter
 from cdc.touch import touch
 from consumers import positions
@@ -66,6 +66,7 @@ def _run(
     touched = 0
     reader = RowReader(conn, move) if move.backfill == "rows" else None
     if reader is not None and cursor is None:
+        beginning.name_chapter(conn, plan, move, writer)
         rows.mark(writer, move, reader.now(), "begin")
     pending: list[tuple[int, int]] = []  # keys and the end offsets' sum behind them, not applied yet
     while not stop.is_set():

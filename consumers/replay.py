@@ -17,35 +17,25 @@ from typing import Final
 
 from cdc.frame import CHANGES
 from cdc.log import Log
-from cdc.router import decode_key, encode_key, partition_of
+from cdc.router import decode_key, encode_key
 from cdc.stretch import Stretch
 from consumers.converge import Batch, Converger, Result
 from consumers.dead_letters import Key
+from consumers.outlook import check_topic
 from consumers.prefetch import Fetched
 from consumers.reading import Reading, readable
 from consumers.worker import SESSION
 from sql.connection import Connection, connect, own
-from sql.errors import Busy, Gap, Refused
+from sql.errors import Busy
 from sql.faultpoints import reached
 from sql.files import load
 from sql.model import Move, Plan
 
 FIRST_BATCH, MAX_BATCH = 2_000, 20_000  # keys converged in one transaction
 TARGET_SECONDS: Final = 0.15  # a batch's: live changes of its partitions wait for it, at most
-ASSUMED_RATE: Final = 50_000  # keys converged per second, for an estimate; docs/performance.md
 _ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('cutover.replay.' || %s || '.' || %s, 0))"
 
 Progress = Callable[[int, int], None]  # records read, records in all
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a replay would read: `keys` are distinct; `seconds` is an estimate."""
-
-    records: int
-    keys: int
-    bytes: int
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -75,32 +65,6 @@ class _Task:
 
     def left(self) -> int:
         return sum(max(0, end - self.at[partition]) for partition, end in self.ends.items())
-
-
-def only_partitions(move: Move, stretches: Sequence[Stretch], keys: Collection[Key] | None) -> list[Stretch]:
-    """The stretches in which these keys can be; all of them where no keys are given."""
-    if keys is None:
-        return list(stretches)
-    wanted = {partition_of(encode_key(key), move.partitions) for key in keys}
-    return [each for each in stretches if each.partition in wanted]
-
-
-def look(log: Log, move: Move, stretches: Sequence[Stretch], keys: Collection[Key] | None = None) -> Outlook:
-    """Read a stretch without doing anything."""
-    started = time.monotonic()
-    chosen = None if keys is None else {encode_key(key) for key in keys}
-    seen: set[int] = set()
-    records = size = 0
-    reading = Reading(log, move, {each.partition: each.start for each in stretches})
-    try:
-        for fetched in reading.until({each.partition: each.end for each in stretches}, threading.Event()):
-            records += len(fetched)
-            size += sum(each.size for each in fetched)
-            for each in fetched:
-                seen.update(hash(key) for key in readable(move, each).keys if chosen is None or key in chosen)
-    finally:
-        reading.close()
-    return Outlook(records, len(seen), size, round(time.monotonic() - started + len(seen) / ASSUMED_RATE, 1))
 
 
 class Replayer:
@@ -133,7 +97,7 @@ class Replayer:
             row = conn.execute(_ONE_AT_A_TIME, (self.plan.name, self.move.name)).fetchone()
             if not (row and row[0]):
                 raise Busy(f"another replay of {self.move.name} runs")
-            self._check_topic(conn)
+            check_topic(conn, self.log, self.move)
             task = None if restart else self._unfinished(conn, spec)
             done = Replayed(resumed=task is not None)
             task = task or self._begin(conn, spec, stretches)
@@ -141,13 +105,6 @@ class Replayer:
             self._close(conn, task, done)
         done.seconds = round(time.monotonic() - started, 3)
         return done
-
-    def _check_topic(self, conn: Connection) -> None:
-        row = conn.execute(load("consume/topic_identity"), (self.plan.name, self.move.name)).fetchone()
-        if row is None:
-            raise Refused(f"{self.move.name} is not prepared", cure="cutover prepare")
-        if self.log.topic_identity(self.move.topic) != row[0]:
-            raise Gap(f"the topic of {self.move.name} is not the one that prepare made", cure="cutover heal")
 
     def _unfinished(self, conn: Connection, spec: str) -> _Task | None:
         row = conn.execute(load("replay/unfinished"), (self.plan.name, self.move.name, spec)).fetchone()

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cdc import stretch
@@ -13,7 +14,7 @@ from cdc.frame import PG_EPOCH_US
 from cdc.log import Log
 from cdc.replication import lsn_number
 from cdc.stretch import Stretch
-from cutover.rebuild import Moment
+from cutover.restore.moment import Moment
 from sql.errors import UsageError
 from sql.model import Move
 from sql.names import Name
@@ -32,6 +33,36 @@ def read_keys(flag: str, move: Move, given: Sequence[str] | None) -> list[tuple[
             names = ",".join(column.name for column in move.key)
             raise UsageError(f"{flag} {','.join(key)}: the key of {move.name} has {len(move.key)} parts: {names}")
     return keys
+
+
+def read_keys_or_file(flag: str, move: Move, given: Sequence[str] | None) -> list[tuple[str, ...]] | None:
+    """Keys of a move, or with `@FILE` those of a file, one a line."""
+    if not given:
+        return None
+    listed: list[str] = []
+    for each in given:
+        listed += _lines(flag, each[1:]) if each.startswith("@") else [each]
+    return read_keys(flag, move, listed) or []
+
+
+def _lines(flag: str, file: str) -> list[str]:
+    try:
+        return [line for line in Path(file).read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{flag} @{file}: {error}", cure="a text file with one key a line") from None
+
+
+def read_offsets(flag: str, given: Sequence[str]) -> dict[int, int]:
+    """PARTITION:OFFSET, once for each partition."""
+    found: dict[int, int] = {}
+    for text in given:
+        partition, colon, offset = text.partition(":")
+        if not (colon and partition.isdecimal() and offset.isdecimal()):
+            raise UsageError(f"{flag} {text}: not PARTITION:OFFSET", cure=f"{flag} 0:1200 {flag} 1:900")
+        if int(partition) in found:
+            raise UsageError(f"{flag} {text}: partition {partition} is named twice")
+        found[int(partition)] = int(offset)
+    return found
 
 
 def read_lsn(flag: str, text: str) -> int:

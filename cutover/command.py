@@ -26,10 +26,10 @@ _LOG = logging.getLogger("cutover")
 _WIDE = 160  # columns where there is no terminal to ask
 
 
-def option(flag: str, text: str, **more: Any) -> Any:
-    """A typer option with its environment twin: `--lock-timeout` is also CUTOVER_LOCK_TIMEOUT."""
+def option(flag: str, text: str, *, also: tuple[str, ...] = (), **more: Any) -> Any:
+    """A typer option with its environment twin: `--lock-timeout` is also CUTOVER_LOCK_TIMEOUT. `also`: other names."""
     twin = "CUTOVER_" + flag.split("/")[0].lstrip("-").replace("-", "_").upper()
-    return typer.Option(flag, envvar=twin, help=text, show_default=more.pop("show_default", False), **more)
+    return typer.Option(flag, *also, envvar=twin, help=text, show_default=more.pop("show_default", False), **more)
 
 
 Dsn = Annotated[str | None, option("--dsn", "libpq string or URL of the database. Default: libpq's PG* variables.")]

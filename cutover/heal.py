@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 
 from psycopg.types.json import Jsonb
 
-from cdc import frame
+from cdc.beginning import turn_page
 from cdc.log import Log
 from cdc.publication import read_publication
-from cdc.replication import now_us
 from cdc.slot import check_slot, mark_gap, recreate_slot
 from cutover.standing import behind_unreadable, log_gap, read_standings
 from sql import faultpoints
@@ -181,13 +180,10 @@ def _mend_log(conn: Connection, plan: Plan, log: Log, healing: Healing) -> None:
 
 def _start_anew(conn: Connection, plan: Plan, move: Move, log: Log) -> dict[int, int]:
     """Where each partition ends; from there on the log says what comes behind the slot's position."""
-    lsn = check_slot(conn, plan).confirmed_lsn or 0
     ends = log.end_offsets(move.topic)[: move.partitions]
     writer = log.writer()
     try:
-        for partition in range(move.partitions):
-            writer.append(move.topic, partition, frame.encode(frame.WATERMARK, lsn=lsn, time=now_us()))
-        writer.commit()
+        turn_page(conn, plan, move, writer)
         if not writer.wait(writer.queued(), _PATIENCE):
             raise Unreachable(f"the log {log.address} has not taken a watermark in {_PATIENCE:.0f} s")
     finally:
@@ -216,7 +212,10 @@ def _clear(conn: Connection, plan: Plan, moves: Sequence[str], healing: Healing)
     detail = {"gap": healing.gap, "halts": healing.halts, "slot_recreated": healing.slot_recreated}
     with own(conn):
         if healing.gap:
-            conn.execute("UPDATE cutover.plan SET gap = NULL, gap_since = NULL WHERE plan = %s", (plan.name,))
+            conn.execute(
+                "UPDATE cutover.plan SET gap = NULL, gap_since = NULL, healed = healed + 1 WHERE plan = %s",
+                (plan.name,),
+            )
         conn.execute(
             "UPDATE cutover.move SET healed_lsn = greatest(healed_lsn, halted_lsn), halted = NULL, halted_lsn = NULL"
             " WHERE plan = %s AND move = ANY(%s)",

@@ -151,7 +151,8 @@ def _of_move(part: Part, move: Move, columns: Mapping[Name, Iterable[str]]) -> I
         yield from _written(move)
         if move.backfill == "rows":
             for source in move.sources:
-                yield from _on(source.name, "SELECT", source.columns)
+                if source.keys:  # a table without keys is not published, and not read either
+                    yield from _on(source.name, "SELECT", source.columns)
     for text in statements_of(part, move):
         for name, use in uses(text).items():
             yield from _used(name, use, frozenset(columns.get(name, ())))

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from cdc import stretch
-from cdc.stretch import Stretch
-from consumers.replay import Replayer, look, only_partitions
-from cutover.arguments import read_keys, read_lsn, read_moment, read_name, read_time
+from consumers.outlook import check_topic, look, only_partitions
+from consumers.replay import Replayer
+from cutover.arguments import read_keys_or_file, read_moment, read_name
+from cutover.asked import Asked
 from cutover.command import Invocation, OneMove, command, option
 from cutover.history import history, render
 from cutover.plan import load_plan
 from cutover.progress import progress
-from cutover.restore import restore
-from cutover.service import Service, choose_log, chosen, open_service, refuse_standing_still
+from cutover.restore.run import restore
+from cutover.service import choose_log, chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
-from sql.errors import NotProven, PlanChanged, Refused, UsageError
-from sql.model import Move
+from sql.errors import NotProven, PlanChanged, Refused
 
 FromStart = Annotated[bool, option("--from-start", "All that is in the log.")]
 FromOffset = Annotated[
@@ -28,11 +26,18 @@ FromOffset = Annotated[
 ]
 FromLsn = Annotated[str | None, option("--from-lsn", "Every commit at or after this LSN.")]
 FromTime = Annotated[str | None, option("--from-time", "What was appended at or after this time (ISO 8601; UTC).")]
+ToOffset = Annotated[
+    list[str] | None, option("--to-offset", "PARTITION:OFFSET, without it, once for each partition; no other is read.")
+]
 ToLsn = Annotated[str | None, option("--to-lsn", "Up to the commits of this LSN. Default: the log's end now.")]
 ToTime = Annotated[str | None, option("--to-time", "Without what was appended at or after this time.")]
 Keys = Annotated[
     list[str] | None,
-    option("--key", "Only this key, once for each; the parts of a composite key are separated by a comma."),
+    option(
+        "--key",
+        "Only this key, once for each; the parts of a composite key are separated by a comma. @FILE: one key a line.",
+        also=("--keys",),
+    ),
 ]
 DryRun = Annotated[bool, option("--dry-run", "Only say what would be read.")]
 Anew = Annotated[bool, option("--restart", "From the first record, even if an earlier run stopped in between.")]
@@ -56,6 +61,7 @@ def add_to(app: typer.Typer) -> None:
         from_offset: FromOffset = None,
         from_lsn: FromLsn = None,
         from_time: FromTime = None,
+        to_offset: ToOffset = None,
         to_lsn: ToLsn = None,
         to_time: ToTime = None,
         key: Keys = None,
@@ -63,14 +69,16 @@ def add_to(app: typer.Typer) -> None:
         restart: Anew = False,
     ) -> int:
         """Read the log again and converge its keys, beside the consumers. What is right already stays as it is."""
-        given = [from_start, bool(from_offset), from_lsn is not None, from_time is not None]
-        if sum(given) != 1:
-            raise UsageError("from where?", cure="one of --from-start, --from-offset, --from-lsn, --from-time")
+        asked = Asked(from_start, from_offset, from_lsn, from_time, to_offset, to_lsn, to_time, key)
         stop = stop_on_signals()
         service = open_service(call.settings)
         (move,) = chosen(service.plan, [name])
-        keys = read_keys("--key", move, key)
-        found = _stretches(service, move, from_offset, from_lsn, from_time, to_lsn, to_time)
+        keys = read_keys_or_file("--key", move, key)
+        with connect(call.settings.dsn, f"replay {service.plan.name}") as conn:
+            check_topic(conn, service.log, move)
+            if not dry_run:
+                refuse_standing_still(conn, service.plan, [move])
+        found = asked.stretches(service.log, move)
         found = only_partitions(move, found, keys)
         document: dict[str, object] = {
             "move": name,
@@ -85,13 +93,10 @@ def add_to(app: typer.Typer) -> None:
                 f" about {outlook.seconds:,.0f} s; nothing was done"
             )
         else:
-            with connect(call.settings.dsn, f"replay {service.plan.name}") as conn:
-                refuse_standing_still(conn, service.plan, [move])
-            spec = _spec(from_start, from_offset, from_lsn, from_time, to_lsn, to_time, key)
             with progress(call, f"replay {name}") as report:
                 replayer = Replayer(call.settings.dsn, service.plan, move, service.log, stop, report)
                 try:
-                    done = replayer.run(spec, found, keys, restart=restart)
+                    done = replayer.run(asked.spec(), found, keys, restart=restart)
                 except PlanChanged:
                     raise Refused(
                         "the plan was prepared anew meanwhile", cure="run the same command again: it goes on"
@@ -136,41 +141,3 @@ def add_to(app: typer.Typer) -> None:
             for sentence in done.unknown():
                 call.out.print(f"  {sentence}")
         return 0 if done.certain else NotProven.exit_code
-
-
-def _stretches(
-    service: Service,
-    move: Move,
-    offsets: Sequence[str] | None,
-    lsn: str | None,
-    time: str | None,
-    to_lsn: str | None,
-    to_time: str | None,
-) -> list[Stretch]:
-    log = service.log
-    if offsets:
-        found = stretch.from_offsets(log, move, dict(_offset(each) for each in offsets))
-    elif lsn is not None:
-        found = stretch.from_lsn(log, move, read_lsn("--from-lsn", lsn))
-    elif time is not None:
-        found = stretch.from_time(log, move, read_time("--from-time", time))
-    else:
-        found = stretch.whole(log, move)
-    if to_lsn is not None:
-        found = stretch.until_lsn(log, move, found, read_lsn("--to-lsn", to_lsn))
-    if to_time is not None:
-        found = stretch.until_time(log, move, found, read_time("--to-time", to_time))
-    return found
-
-
-def _spec(*parts: object) -> str:
-    """The stretch and the keys as they were asked for: the same words go on with the same replay."""
-    names = ("from-start", "from-offset", "from-lsn", "from-time", "to-lsn", "to-time", "key")
-    return " ".join(f"{name}={part}" for name, part in zip(names, parts, strict=True) if part)
-
-
-def _offset(text: str) -> tuple[int, int]:
-    partition, colon, offset = text.partition(":")
-    if not (colon and partition.isdecimal() and offset.isdecimal()):
-        raise UsageError(f"--from-offset {text}: not PARTITION:OFFSET", cure="--from-offset 0:1200 --from-offset 1:900")
-    return int(partition), int(offset)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from cdc.replication import lsn_number
@@ -19,7 +18,7 @@ from cdc.tail import read_tail
 from sql.errors import Gap
 from tests.acceptance.command import Cli
 from tests.integration.rig import Rig, shop
-from tests.integration.test_gaps import lose, write
+from tests.integration.test_gaps import drop_slot, lose, write
 from tests.services.databases import fresh_database
 from tests.services.postgres import PostgresServer
 from tests.services.topics import forget
@@ -28,20 +27,6 @@ PRICE = """INSERT INTO "Lager"."Preis" VALUES ('DE', '1', 'EUR', 1) ON CONFLICT 
 Fault = Callable[[Rig], None]
 ONE = pytest.mark.parametrize("server", ["pg18"], indirect=True)
 SQLITE = pytest.mark.parametrize("log_address", ["sqlite"], indirect=True)
-
-
-def drop_slot(rig: Rig) -> None:
-    """Also under a capture that holds it and takes it again."""
-    while True:
-        rig.conn.execute(
-            "SELECT pg_terminate_backend(active_pid, 1000) FROM pg_replication_slots WHERE slot_name = %s",
-            (rig.plan.slot,),
-        )
-        try:
-            rig.conn.execute("SELECT pg_drop_replication_slot(%s)", (rig.plan.slot,))
-        except psycopg.errors.ObjectInUse:
-            continue
-        return
 
 
 def recreate_slot(rig: Rig) -> None:

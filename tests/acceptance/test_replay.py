@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from cdc.log import open_log
 from tests.acceptance.command import Cli
 
 BOTH = pytest.mark.parametrize(
@@ -37,6 +38,79 @@ def test_replay_killed_at_each_point_goes_on_and_mends_what_was_damaged(tour: Cl
         again = tour.run("replay", "product", "--from-start", "--json").document
         assert (again["finished"], again["changed"], again["resumed"]) == (True, 0, False)
         assert service.stop() == 0
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_replay_of_a_part_of_the_log_mends_that_part(tour: Cli, dsn: str) -> None:
+    """From where to where by offset, LSN and time; only some keys; first said, and then done."""
+    tour.run("prepare", "--set-identity")
+    with psycopg.connect(dsn, autocommit=True) as conn:
+
+        def now() -> tuple[str, str]:
+            row = conn.execute("SELECT pg_current_wal_insert_lsn()::text, clock_timestamp()::text").fetchone()
+            assert row is not None
+            conn.execute("SELECT cutover.wait_for(%s)", (row[0],))
+            return row
+
+        with tour.start("run") as service:
+            service.wait_for("capturing")
+            lsn, _ = now()
+            conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = "Betrag" + 1 WHERE "ArtikelNr" LIKE 'A-1_'""")
+            between, _ = now()
+            conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = "Betrag" + 1 WHERE "ArtikelNr" LIKE 'A-2_'""")
+            now()
+            assert service.stop() == 0
+
+        def damaged() -> int:
+            row = conn.execute("""SELECT count(*) FROM "Lager".product WHERE price = -1""").fetchone()
+            assert row is not None
+            return int(row[0])
+
+        conn.execute("""UPDATE "Lager".product SET price = -1""")
+        assert damaged() == 20  # no backfill: only these rows are there
+        ends = [
+            each["end"]
+            for each in tour.run("replay", "product", "--from-start", "--dry-run", "--json").document["partitions"]
+        ]
+        nothing = ("--from-start", *(part for at in range(4) for part in ("--to-offset", f"{at}:0")))
+        for arguments, keys in (
+            (nothing, 0),
+            (("--from-start", "--to-offset", f"0:{ends[0]}"), None),
+            (("--from-lsn", lsn, "--to-lsn", between, "--key", "nord,A-11"), 1),
+            (("--from-time", "2020-01-01", "--to-time", "2020-01-02"), 0),
+            (("--from-start",), 20),
+        ):
+            dry = tour.run("replay", "product", *arguments, "--dry-run", "--json").document
+            assert keys is None or dry["keys"] == keys, arguments
+            assert damaged() == 20
+        file = tour.folder / "keys"
+        file.write_text("nord,A-11\nnord,A-12\nnord,A-21\n")
+        done = tour.run(
+            "replay", "product", "--from-start", "--to-lsn", between, "--keys", f"@{file}", "--json"
+        ).document
+        assert done["changed"] in (2, 3)  # a record may reach beyond the LSN, never fall short of it
+        assert damaged() == 20 - done["changed"]
+        only = tour.run("replay", "product", "--from-start", "--to-offset", f"0:{ends[0]}", "--json").document
+        assert only["finished"]
+        assert {each["partition"] for each in only["partitions"]} == {0}
+        left = damaged()
+        assert tour.run("replay", "product", "--from-start", "--json").document["changed"] == left
+        assert damaged() == 0
+
+
+@BOTH
+def test_l2_a_replay_of_another_topic_is_refused_before_it_says_anything(tour: Cli, log_address: str) -> None:
+    """Its offsets are others. The dry run says so too."""
+    tour.run("prepare", "--set-identity")
+    log = open_log(log_address)
+    topic = f"cutover.{tour.run('status', '--json').document['plan']}.product"
+    log.delete_topic(topic)
+    log.ensure_topic(topic, 4)
+    log.close()
+    for more in ((), ("--dry-run",)):
+        refused = tour.run("replay", "product", "--from-start", *more, code=5)
+        assert "is not the one that prepare made" in refused.said
+        assert "cutover heal" in refused.said
 
 
 @BOTH
@@ -88,6 +162,9 @@ def test_what_is_asked_for_wrongly_is_said_with_its_cure(tour: Cli) -> None:
         (("--from-lsn", "x"), "not an LSN"),
         (("--from-time", "yesterday"), "not a time"),
         (("--from-offset", "1"), "not PARTITION:OFFSET"),
+        (("--from-start", "--to-offset", "0:0", "--to-offset", "0:1"), "named twice"),
+        (("--from-start", "--to-offset", "0:999999"), "is not in the log"),
+        (("--from-start", "--keys", "@no-such-file"), "one key a line"),
         (("--from-offset", "0:99999999"), "is not in the log"),
         (("--from-start", "--key", "a,b,c"), "2 parts"),
     ):

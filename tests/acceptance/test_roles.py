@@ -18,7 +18,7 @@ from cutover.roles import held
 from sql.connection import connect
 from sql.grants import PARTS, Part, role_name
 from tests.acceptance.command import Cli
-from tests.integration.rig import SCHEMA, write_plan
+from tests.integration.rig import FILES, PLAN, SCHEMA, write_plan
 from tests.services.databases import fresh_database
 from tests.services.postgres import PostgresServer
 
@@ -53,13 +53,14 @@ class Shop:
 
 
 @pytest.fixture
-def shop(server: PostgresServer, plan_name: str, tmp_path: Path) -> Iterator[Shop]:
-    """Prepared with roles, which then get passwords; roles belong to the server, so they go after the database."""
+def shop(request: pytest.FixtureRequest, server: PostgresServer, plan_name: str, tmp_path: Path) -> Iterator[Shop]:
+    """Prepared with roles, which then get passwords; roles belong to the server, so they go after the database. A
+    parameter has the plan's files where they are others."""
     passwords = {part: secrets.token_hex(12) for part in PARTS}
     try:
         with fresh_database(server) as dsn, psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute(SCHEMA.encode())
-            folder = write_plan(tmp_path / "plan", plan_name)
+            folder = write_plan(tmp_path / "plan", plan_name, getattr(request, "param", FILES))
             log = f"sqlite:///{tmp_path / 'log.db'}"
             cli = Cli(tmp_path, {"CUTOVER_DSN": dsn, "CUTOVER_LOG": log, "CUTOVER_PLAN": str(folder)})
             cli.run("prepare", "--set-identity", "--roles")
@@ -282,6 +283,66 @@ def test_no_role_has_more_than_this(shop: Shop) -> None:
         }
         public = conn.execute("SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'PUBLIC' AND table_schema IN ('shop', 'Lager')")  # fmt: skip
         assert public.fetchone() == (0,)
+
+
+# What a backfill with rows needs besides: the columns of the sources that may enter the log.
+ON_SOURCES = """
+    SELECT shop.item_cost item_id; SELECT shop.item_cost cost; SELECT shop.item_cost currency;
+    SELECT shop.item_state item_id; SELECT shop.item_state state; SELECT shop.item_state note;
+    SELECT shop.item_hold id; SELECT shop.item_hold item_id; SELECT shop.item_hold qty;
+    SELECT shop.payment id; SELECT shop.payment amount;
+    SELECT "Lager"."Preis" Land; SELECT "Lager"."Preis" Nummer; SELECT "Lager"."Preis" Währung;
+    SELECT "Lager"."Preis" betrag;
+    SELECT "Lager"."Rabatt" Land; SELECT "Lager"."Rabatt" Nummer; SELECT "Lager"."Rabatt" prozent"""
+
+
+@pytest.mark.parametrize(
+    ("server", "shop"),
+    [("pg15", {**FILES, "plan.toml": PLAN.replace("\nkey ", '\nbackfill = "rows"\nkey ')})],
+    indirect=True,
+    ids=["pg15"],
+)
+def test_a_backfill_with_rows_runs_under_its_role(shop: Shop) -> None:
+    """C11: it reads the columns that may enter the log, and no other; without one of them it says which table."""
+    role = role_name(shop.plan, "consume")
+    shop.admin(INSERTS)
+    with connect(shop.dsn, "test") as conn:
+        ours = {
+            " ".join(filter(None, (each.privilege, each.object, each.column)))
+            for each in held(conn, role)
+            if each.kind == "TABLE" and (not each.object.startswith("cutover.") or "_" + shop.plan in each.object)
+        }
+        assert ours == entries((ON_TABLES["consume"] + ";" + ON_SOURCES).format(plan=shop.plan))
+    with shop.command("capture").start("capture") as capture, shop.command("consume").start("consume") as consume:
+        capture.wait_for("capturing")
+        shop.admin(f"REVOKE SELECT (note) ON shop.item_state FROM {role}")
+        refused = shop.command("consume").run("backfill", "item", code=5)
+        assert "permission denied for table item_state" in refused.said
+        assert "grant it" in refused.said
+        assert shop.cli.run("prepare", "--json").document["steps"] == [
+            f"GRANT SELECT (note) ON TABLE shop.item_state TO {role}"
+        ]
+        shop.command("consume").run("backfill")
+        shop.command("reconcile").eventually("reconcile", "--json")
+        restored = shop.cli.run(
+            "restore", "shop.item_cost", "--at", lsn(shop), "--into", "shop.back", "--json"
+        ).document
+        assert (restored["rows"], restored["certain"], restored["not_in_log"]) == (200, True, ["secret"])
+        shop.admin(f"GRANT SELECT ON shop.item_cost TO {role}")  # loosened
+        assert shop.cli.run("prepare", "--json").document["steps"] == [
+            f"REVOKE SELECT ON TABLE shop.item_cost FROM {role}"
+        ]
+        assert capture.stop() == 0
+        assert consume.stop() == 0
+    written = b"".join(path.read_bytes() for path in shop.folder.glob("**/*") if path.is_file())
+    assert b"card-4711" not in written
+
+
+def lsn(shop: Shop) -> str:
+    with psycopg.connect(shop.dsn) as conn:
+        row = conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 @pytest.mark.parametrize("server", ["pg18"], indirect=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from sql.errors import Gap
@@ -32,6 +33,20 @@ def lose(rig: Rig) -> None:
     rig.conn.execute("DELETE FROM shop.item_cost WHERE random() < 0.3")
     rig.conn.execute("DELETE FROM shop.payment")
     write(rig, 777)
+
+
+def drop_slot(rig: Rig) -> None:
+    """Also under a capture that holds it and takes it again."""
+    while True:
+        rig.conn.execute(
+            "SELECT pg_terminate_backend(active_pid, 1000) FROM pg_replication_slots WHERE slot_name = %s",
+            (rig.plan.slot,),
+        )
+        try:
+            rig.conn.execute("SELECT pg_drop_replication_slot(%s)", (rig.plan.slot,))
+        except psycopg.errors.ObjectInUse:
+            continue
+        return
 
 
 def heal(rig: Rig) -> None:

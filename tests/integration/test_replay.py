@@ -11,7 +11,8 @@ import pytest
 from cdc import stretch
 from cdc.replication import lsn_number
 from cdc.stretch import Stretch
-from consumers.replay import Replayed, Replayer, look, only_partitions
+from consumers.outlook import look, only_partitions
+from consumers.replay import Replayed, Replayer
 from sql.errors import Busy, Gap, UsageError
 from tests.integration.rig import Rig, shop
 from tests.integration.test_stream import items

@@ -5,19 +5,21 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cdc.frame import CHANGES, decode
+from cdc.beginning import Beginning, beginning
+from cdc.frame import CHANGES, WATERMARK, decode, encode
 from cdc.replication import lsn_number
 from consumers.backfill import backfill
 from cutover.arguments import read_moment
 from cutover.plan import load_plan
-from cutover.rebuild import Moment
-from cutover.restore import Restored, restore
+from cutover.restore.moment import Moment
+from cutover.restore.report import Restored
+from cutover.restore.run import restore
 from sql.errors import Refused, UsageError
 from sql.names import Name
 from tests.integration.rig import FILES, PLAN, SCHEMA, Rig, prepared, write_plan
@@ -133,12 +135,28 @@ def write(rig: Rig, chance: random.Random, transactions: int) -> None:
 def again(rig: Rig, chance: random.Random) -> None:
     """Append the newest records of each partition once more, as a capture does that was killed before it confirmed."""
     writer = rig.log.writer()
+    query = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s"
+    (confirmed,) = rig.conn.execute(query, (rig.plan.slot,)).fetchone() or ("",)
     for move in rig.plan.moves:
-        records = [each for each in rig.placed(move.name) if decode(each.value).kind == CHANGES]
-        for partition in range(move.partitions):
-            newest = [each for each in records if each.partition == partition]
-            for record in newest[-chance.randint(1, 12) :]:
-                writer.append(move.topic, partition, record.value)
+        frames: dict[int, list[bytes]] = {at: [] for at in range(move.partitions)}
+        marks: dict[int, Beginning] = {}
+        for record in rig.placed(move.name):
+            found = decode(record.value)
+            marks[record.partition] = beginning(found) or marks[record.partition]
+            if found.kind == CHANGES:
+                frames[record.partition].append(record.value)
+        for partition, listed in frames.items():
+            since = max(0, len(listed) - chance.randint(1, 12))
+            while since and xids(listed[since]) & xids(listed[since - 1]):
+                since -= 1  # whole transactions
+            first = decode(listed[since])
+            line = replace(marks[partition], lsn=first.transactions()[0].commit_lsn, again=True).line()
+            sources = [source.name.sql for source in move.sources]
+            mark = encode(WATERMARK, lsn=0, time=first.time, sources=sources, relations=[line])
+            # No slot is told more than every partition's newest record reaches.
+            reached = encode(WATERMARK, lsn=lsn_number(confirmed), time=first.time)
+            for value in (mark, *listed[since:], reached):
+                writer.append(move.topic, partition, value)
     assert writer.wait(writer.queued(), 30)
     writer.close()
 
@@ -241,6 +259,11 @@ def test_what_is_asked_for_wrongly_is_refused(rig: Rig) -> None:
         rebuild(rig, "shop.item_cost", now, "public.x", "ledger")
     with pytest.raises(UsageError, match="yet to come"):
         rebuild(rig, "shop.item_cost", Moment(lsn=1 << 60), "public.x")
+
+
+def xids(value: bytes) -> set[int]:
+    """The transactions of a frame."""
+    return {each.xid for each in decode(value).transactions()}
 
 
 def test_the_plan_says_what_a_backfill_puts_into_the_log(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""The past: a source rebuilt from the log, and one key's history; their speed, and that memory does not grow with the log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bench.stage import Stage, stage
+from cdc import stretch
+from consumers.outlook import look
+
+SOURCE, INTO = "b.stock_financial", "b.back"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What one command read of the log, in how many seconds, and its resident peak."""
+
+    what: str
+    megabytes: float
+    records: int
+    seconds: float
+    peak: float
+
+    def line(self) -> str:
+        return (
+            f"{self.what:<44} {self.seconds:.1f} s, {self.megabytes / self.seconds:.1f} MB/s of {self.megabytes:,.0f} MB"
+            f" in {self.records:,} records, {self.peak:.0f} MB resident at most"
+        )
+
+
+def restore(server: str, log: str, rows: int = 600_000) -> list[Past]:
+    """A third of the rows, then all: each was read by a backfill, and changed twice."""
+    found = []
+    for count in (rows // 3, rows):
+        with _logged(server, log, count) as (made, megabytes, records):
+            arguments = ("restore", SOURCE, "--at", made.lsn(), "--into", INTO)
+            seconds, peak = _run(made, *arguments)
+            found.append(Past(f"restore {count:,} rows, {2 * count:,} changes", megabytes, records, seconds, peak))
+            print(found[-1].line(), flush=True)
+            query = f"SELECT count(*) FROM (TABLE {SOURCE} EXCEPT ALL TABLE {INTO}) d"
+            assert made.conn.execute(query.encode()).fetchone() == (0,)
+    return found
+
+
+def history(server: str, log: str, rows: int = 600_000) -> list[Past]:
+    """The history of one key, which is in one of four partitions."""
+    found = []
+    for count in (rows // 3, rows):
+        with _logged(server, log, count) as (made, megabytes, records):
+            row = made.conn.execute("SELECT min(id::text) FROM b.numbered").fetchone()
+            assert row is not None
+            seconds, peak = _run(made, "history", "stock", row[0])
+            what = f"history of a key among {count:,}"
+            found.append(Past(what, megabytes / 4, records // 4, seconds, peak))
+            print(found[-1].line(), flush=True)
+    return found
+
+
+@contextmanager
+def _logged(server: str, log: str, rows: int) -> Iterator[tuple[Stage, float, int]]:
+    """A stage whose log has every row and two changes of each, with the log's megabytes and records."""
+    with stage(server, log, rows) as made:
+        plan = made.folder / "plan.toml"
+        plan.write_text(plan.read_text() + 'backfill = "rows"\n')
+        made.prepare()
+        with made.process("capture"):
+            with made.process("backfill") as child:
+                child.wait()
+            for _ in range(2):
+                made.load_whole()
+            _captured(made, made.lsn())
+            move = made.plan.move("stock")
+            outlook = look(made.log, move, stretch.whole(made.log, move))
+            yield made, outlook.bytes / 1e6, outlook.records
+
+
+def _captured(made: Stage, lsn: str) -> None:
+    """Wait until the slot is confirmed up to an LSN: the log has all before it."""
+    while True:
+        row = made.conn.execute(
+            "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", (lsn, made.plan.slot)
+        ).fetchone()
+        if row and row[0]:
+            return
+        time.sleep(0.05)
+
+
+def _run(made: Stage, *command: str) -> tuple[float, float]:
+    """Seconds, and megabytes resident at most, of one command."""
+    started = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "cutover", *command], env=made.environment, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0, f"{command} ended with {child.returncode}"
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
