@@ -20,6 +20,7 @@ from sql.pairs import Pairs, Side
 from sql.render import key_parameters
 
 Key = tuple[str, ...]
+Cells = tuple[list[str | None], list[str | None], list[str | None]]  # legacy, consolidated, how masked ones differ
 
 SESSION = {
     "jit": "off",
@@ -287,12 +288,15 @@ class Comparison:
             )
         return found
 
-    def cells(self, keys: Sequence[Key]) -> dict[Key, tuple[list[str | None], list[str | None]]]:
-        """Both sides' values of the compared columns as text, for the keys given. In the snapshot that is open."""
+    def cells(self, keys: Sequence[Key]) -> dict[Key, Cells]:
+        """Both sides' values of the compared columns as text, and how those of masked ones differ, for the keys given.
+
+        In the snapshot that is open.
+        """
         if not keys:
             return {}
         rows = self._all(self.pairs.cells(), key_parameters(keys, len(self.move.key)))
-        return {keys[number - 1]: (legacy, consolidated) for number, legacy, consolidated in rows}
+        return {keys[number - 1]: (legacy, consolidated, masked) for number, legacy, consolidated, masked in rows}
 
     def different(self, most: int) -> list[Observation]:
         """Every key that differs in the snapshot that is open, `most` of them at most; ready to be proven."""

@@ -41,10 +41,14 @@ class Rows(_Part):
 
 
 class Cell(_Part):
-    """One column's value on both sides, as PostgreSQL prints it; None is NULL."""
+    """One column's value on both sides, as PostgreSQL prints it; None is NULL.
+
+    `masked`: how the two differ in kind, where the plan masks the column; `***` then stands for a value.
+    """
 
     legacy: str | None
     consolidated: str | None
+    masked: str | None = None
 
 
 class Difference(_Part):
@@ -64,13 +68,15 @@ class Difference(_Part):
 
 
 class InvariantResult(_Part):
-    """Both sides of an invariant. `holds` is None when it could not be told; `reason` says why."""
+    """Both sides of an invariant. `holds` is None when it could not be told; `reason` says why. `masked`: it could show
+    a masked column, so `***` stands for both sides."""
 
     name: str
     legacy: object
     consolidated: object
     holds: bool | None
     reason: str | None = None
+    masked: bool = False
 
 
 class ColumnCoverage(_Part):
@@ -126,6 +132,7 @@ class MoveReport(_Part):
     invariants: list[InvariantResult] = []
     coverage: list[ColumnCoverage] = []
     compared_columns: list[str] = []
+    masked_columns: list[str] = []
     dead_letters: int = 0
     rounds: int = 0
     chunks: Chunks = Chunks()

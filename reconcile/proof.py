@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from cdc.replication import lsn_number, lsn_text
-from reconcile.diff import FAILS, Comparison, Failed, Key, of_data
+from reconcile.diff import FAILS, Cells, Comparison, Failed, Key, of_data
 from reconcile.verdicts import Circumstances, Judgement, Observation, judge, unproven
 from sql.connection import Connection, own
 from sql.errors import CutoverError
@@ -68,7 +68,7 @@ class Outcome:
 
     seen: Observation
     judgement: Judgement
-    cells: tuple[list[str | None], list[str | None]] | None = None
+    cells: Cells | None = None
 
 
 class Prover:

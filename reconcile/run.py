@@ -146,6 +146,7 @@ class _Run:
             invariants=invariants,
             coverage=columns,
             compared_columns=[column.name for column in self.move.written],
+            masked_columns=sorted(self.move.mask),
             dead_letters=self.prover.dead_letters(),
             rounds=self.prover.rounds,
             chunks=Chunks(

@@ -136,7 +136,11 @@ class Tally:
             return {}
         wanted = set(outcome.seen.columns) if outcome.judgement.kind == "differs" else None
         return {
-            column.name: Cell(legacy=legacy, consolidated=consolidated)
-            for column, legacy, consolidated in zip(self.move.written, *outcome.cells, strict=True)
+            column.name: Cell(
+                legacy=legacy,
+                consolidated=consolidated,
+                masked=(unlike if wanted else "one side has no row") if column.name in self.move.mask else None,
+            )
+            for column, legacy, consolidated, unlike in zip(self.move.written, *outcome.cells, strict=True)
             if wanted is None or column.name in wanted
         }

@@ -56,6 +56,8 @@ def _covered(report: MoveReport) -> RenderableType:
     state = f"{chunks.done:,} done, {chunks.split:,} split, {chunks.failed:,} failed"
     grid.add_row("[dim]chunks[/]", f"{state}; longest {chunks.longest_ms:.0f} ms")
     grid.add_row("[dim]columns[/]", escape(", ".join(report.compared_columns)) or "none")
+    if report.masked_columns:
+        grid.add_row("[dim]masked[/]", escape(", ".join(report.masked_columns)))
     grid.add_row("[dim]WAL[/]", f"compared up to {report.snapshot_lsn}, applied up to {report.applied_lsn}")
     how = "every key" if report.exact else "a part of the keys"
     grid.add_row("[dim]how[/]", f"{how}, {report.rounds} rounds of proof, {report.seconds:.1f} s")
@@ -116,10 +118,17 @@ def _add(table: Table, difference: Difference) -> int:
             verdict,
             kind if at == 0 else "",
             Text(column),
-            visible(cell.legacy) if cell else "",
-            visible(cell.consolidated) if cell else "",
+            _shown(cell, cell.legacy) if cell else "",
+            _shown(cell, cell.consolidated) if cell else "",
         )
     return len(cells)
+
+
+def _shown(cell: Cell, value: str | None) -> Text:
+    """One side of a cell; of a masked one how it differs, and no value."""
+    if cell.masked is None or value is None:
+        return visible(value)
+    return Text(f"{value} {cell.masked}", style="dim")
 
 
 def _invariants(report: MoveReport) -> RenderableType | None:

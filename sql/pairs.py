@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sql.compare import any_differs, differs, image
+from sql.mask import MASKED, literal, unlike
 from sql.model import Move, Source
 from sql.names import Name, quote
 from sql.render import _parameterised, _placeholder, base_type
@@ -122,17 +123,26 @@ class Pairs:
         )
 
     def cells(self) -> str:
-        """Both sides' values of `move.written` for the given keys, as text: number, text[], text[]."""
+        """Both sides' values of `move.written` for the given keys, as text: number, text[], text[], text[].
+
+        A masked column's values do not leave the database: MASKED stands for them, and the third array says how they
+        differ in kind. It is NULL where a column is not masked.
+        """
         legacy, consolidated = (
             ", ".join(
-                f"CASE WHEN num_nulls({side}.{quote(c.name)}) = 0 THEN concat({side}.{quote(c.name)}) END"
+                f"CASE WHEN num_nulls({side}.{quote(c.name)}) = 0 THEN"
+                f" {literal(MASKED) if c.name in self.move.mask else f'concat({side}.{quote(c.name)})'} END"
                 for c in self.move.written
             )
             for side in ("v", "t")
         )
+        masked = ", ".join(
+            unlike(c, f"v.{quote(c.name)}", f"t.{quote(c.name)}") if c.name in self.move.mask else "NULL"
+            for c in self.move.written
+        )
         return _parameterised(
             f"WITH {self._given_pairs} SELECT DISTINCT ON (g.{_NUMBER}) g.{_NUMBER},"
-            f" ARRAY[{legacy}]::text[], ARRAY[{consolidated}]::text[]"
+            f" ARRAY[{legacy}]::text[], ARRAY[{consolidated}]::text[], ARRAY[{masked}]::text[]"
             f" FROM g LEFT JOIN v ON {self._same('v', 'g')} LEFT JOIN t ON {self._same('t', 'g')}"
             f" ORDER BY g.{_NUMBER}, {self._digest('v')}, {self._digest('t')}"
         )
