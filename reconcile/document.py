@@ -79,6 +79,37 @@ class InvariantResult(_Part):
     masked: bool = False
 
 
+class Sample(_Part):
+    """Keys drawn at random: `drawn` of `keys`, by `seed`. `differ`: of those drawn, the ones not seen to be equal.
+
+    With `confidence` fewer than `fewer_than` of all keys differ.
+    """
+
+    asked: str
+    seed: int
+    keys: int
+    drawn: int
+    differ: int
+    confidence: float
+    fewer_than: int
+
+
+class Scope(_Part):
+    """What was compared of the move; all None: every key in every column.
+
+    `keys`: how they were chosen. `columns`: these alone. `where`: a key counts when either side satisfies it.
+    """
+
+    keys: str | None = None
+    columns: list[str] | None = None
+    where: str | None = None
+    sample: Sample | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.keys is None and self.columns is None and self.where is None and self.sample is None
+
+
 class ColumnCoverage(_Part):
     """What becomes of one legacy column."""
 
@@ -138,6 +169,7 @@ class MoveReport(_Part):
     chunks: Chunks = Chunks()
     longest_snapshot_ms: float = 0.0
     exact: bool = True
+    scope: Scope = Scope()
     who: str | None = None
     version: str | None = None
     started_at: datetime

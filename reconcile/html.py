@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from reconcile.document import Cell, Difference, MoveReport, ReconcileDocument
 from reconcile.history import Ran
+from reconcile.scope import words
 from sql.errors import UsageError
 from sql.model import Plan
 from sql.render import look
@@ -65,6 +66,7 @@ def render(document: ReconcileDocument, plan: Plan, runs: Mapping[str, Sequence[
         matrix=matrix,
         look=lambda report, difference: look(plan.move(report.move), difference.key),
         age=age,
+        words=words,
     )
 
 

@@ -13,6 +13,7 @@ import psycopg
 from cdc.log import Log
 from cdc.replication import lsn_text
 from reconcile import coverage, history
+from reconcile.confidence import CONFIDENCE, fewer_than
 from reconcile.diff import FAILS, SESSION, Chunk, Comparison, Failed, Key, Pace, of_data
 from reconcile.document import (
     Chunks,
@@ -20,10 +21,14 @@ from reconcile.document import (
     MoveReport,
     Quarantined,
     ReconcileDocument,
+    Sample,
+    Scope,
     worst,
 )
 from reconcile.invariants import Evaluation, evaluate
 from reconcile.proof import Prover
+from reconcile.sample import Drawing
+from reconcile.scope import ALL, Selection, sentence
 from reconcile.tally import Tally
 from reconcile.verdicts import Observation
 from sql.connection import Connection, connect, own, translated
@@ -63,13 +68,13 @@ def reconcile(
     record: bool = True,
     progress: Callable[[Step], None] = lambda step: None,
     mendable: dict[str, list[Key]] | None = None,
-    only: Mapping[str, Sequence[Key]] | None = None,
+    only: Mapping[str, Selection] | None = None,
 ) -> ReconcileDocument:
     """Compare all keys of the moves (None: of all moves) and prove every difference; the run is recorded.
 
     `chunk_rows`: keys in the first chunk; the following ones take as many as a fraction of a second allows. `timeout`:
     seconds that a proof waits for the stream, `listed`: differences that the document shows with their cells.
-    `mendable` is filled with the drifted keys that `reconcile.repair` can mend, by move. `only`: these keys of each
+    `mendable` is filled with the drifted keys that `reconcile.repair` can mend, by move. `only`: a part of each
     move, which proves nothing of the rest: it is recorded as not exact, and no gate opens for it.
 
     Raises UsageError for an unknown move, Refused for one that is not prepared, Unreachable without the database.
@@ -83,7 +88,7 @@ def reconcile(
     ):
         for move in chosen:
             run = _Run(
-                reader, writer, move, chunk_rows, timeout, listed, progress, None if only is None else only[move.name]
+                reader, writer, move, chunk_rows, timeout, listed, progress, ALL if only is None else only[move.name]
             )
             report = run.report()
             if mendable is not None and run.tally.mendable:
@@ -102,33 +107,36 @@ class _Run:
 
     def __init__(
         self, reader: Connection, writer: Connection, move: Move, chunk_rows: int, timeout: float, listed: int,
-        progress: Callable[[Step], None], only: Sequence[Key] | None,
+        progress: Callable[[Step], None], only: Selection,
     ) -> None:  # fmt: skip
         _refuse_unprepared(reader, move)
+        move = only.narrowed(move)
         self.reader, self.move, self.timeout, self.progress = reader, move, timeout, progress
-        self.comparison = Comparison(reader, move)
+        self.comparison = Comparison(reader, move, only.where.sql if only.where else None)
         self.prover = Prover(self.comparison, writer, move, timeout, self._on_round)
         self.pace = Pace(chunk_rows)
         self.tally = Tally(move, listed)
         self.splits = 0
         self.only = only
+        self.drawing = Drawing(self.comparison, only.draw, Pace(chunk_rows)) if only.draw else None
 
     def report(self) -> MoveReport:
         """Invariants first: they presume that what is in flight arrives, which comparing every key then proves."""
         started_at, started = datetime.now(UTC), time.monotonic()
-        evaluations = self._invariants() if self.only is None else []  # they are of all keys
+        evaluations = self._invariants() if self.only.whole else []  # they are of all keys
         columns, quarantined = self._coverage()
-        if self.only is None:
+        if self.only.whole:
             self._null_keys()
         longest = self._compare_keys()
         state = self.prover.progress()
         tally = self.tally
         invariants = [it.settle(tally.standing, tally.counts["drift"]) for it in evaluations]
         verdict = tally.verdict(invariants)
+        scope = self._scope()
         return MoveReport(
             move=self.move.name,
             verdict=verdict,
-            sentence=sentence(self.move.name, verdict, tally.rows().compared, tally.counts["lag"], self.only is None),
+            sentence=sentence(self.move.name, verdict, tally.rows().compared, tally.counts["lag"], scope),
             findings=tally.findings(invariants),
             snapshot_lsn=None if tally.last_lsn is None else lsn_text(tally.last_lsn),
             first_lsn=None if tally.first_lsn is None else lsn_text(tally.first_lsn),
@@ -154,7 +162,8 @@ class _Run:
                 longest_ms=round(longest * 1000, 1),
             ),
             longest_snapshot_ms=round(self.comparison.longest * 1000, 1),
-            exact=self.only is None,
+            exact=scope.whole,
+            scope=scope,
             who=self.comparison.role(),
             version=version("cutover"),
             started_at=started_at,
@@ -166,7 +175,7 @@ class _Run:
 
         Returns the seconds of the longest chunk's transaction.
         """
-        total = max(self.comparison.estimate()) if self.only is None else len(self.only)
+        total = max(self.comparison.estimate()) if self.only.keys is None else len(self.only.keys)
         waiting: list[Observation] = []
         longest = 0.0
         for chunk in self._chunks():
@@ -184,11 +193,36 @@ class _Run:
         return longest
 
     def _chunks(self) -> Iterator[Chunk | Failed]:
-        if self.only is None:
+        if self.drawing is not None:
+            yield from self._drawn(self.drawing)
+        elif self.only.keys is None:
             yield from self.comparison.chunks(self.pace, self._split)
-            return
-        for at in range(0, len(self.only), _CHOSEN):
-            yield from self._chosen(self.only[at : at + _CHOSEN])
+        else:
+            for at in range(0, len(self.only.keys), _CHOSEN):
+                yield from self._chosen(self.only.keys[at : at + _CHOSEN])
+
+    def _drawn(self, drawing: Drawing) -> Iterator[Chunk | Failed]:
+        """The keys of a sample; where even the keys cannot be computed, what follows is not told."""
+        try:
+            for keys in drawing.batches():
+                for at in range(0, len(keys), _CHOSEN):
+                    yield from self._chosen(keys[at : at + _CHOSEN])
+        except psycopg.Error as error:
+            if not (of_data(error) or isinstance(error, psycopg.errors.QueryCanceled)):
+                raise
+            yield Failed((), 1, error.sqlstate or "", "the keys could not be drawn")
+
+    def _scope(self) -> Scope:
+        """What was compared; of a sample also what it says of all keys, once all is counted."""
+        scope = self.only.document()
+        if self.drawing is None:
+            return scope
+        drawn, differ = self.tally.counts["compared"] + self.tally.counts["skipped"], self.tally.standing
+        sample = Sample(
+            asked=self.drawing.draw.asked, seed=self.drawing.draw.seed, keys=self.drawing.keys, drawn=drawn,
+            differ=differ, confidence=CONFIDENCE, fewer_than=fewer_than(self.drawing.keys, drawn, differ),
+        )  # fmt: skip
+        return scope.model_copy(update={"sample": sample})
 
     def _chosen(self, keys: Sequence[Key]) -> Iterator[Chunk | Failed]:
         """Some keys; by halves where one of them fails."""
@@ -245,18 +279,6 @@ class _Run:
     @property
     def _limit_ms(self) -> int:
         return max(1000, int(self.timeout * 1000))
-
-
-def sentence(move: str, verdict: str, compared: int, lag: int, exact: bool = True) -> str:
-    """The verdict in one sentence. Not `exact`: of the chosen keys only."""
-    keys = "all" if exact else "the chosen"
-    late = f" {lag:,} of them were found in flight and seen to arrive." if lag and verdict == "match" else ""
-    return {
-        "match": f"{move}: {keys} {compared:,} keys are equal on both sides.{late}",
-        "lag": f"{move}: nothing is wrong, but not everything has arrived yet.",
-        "drift": f"{move}: the sides differ, and it is not lag.",
-        "unresolved": f"{move}: not proven; something could not be compared or did not move.",
-    }[verdict]
 
 
 def _move(plan: Plan, name: str) -> Move:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Verdict
+from reconcile.scope import words
 
 _COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value
@@ -59,8 +60,9 @@ def _covered(report: MoveReport) -> RenderableType:
     if report.masked_columns:
         grid.add_row("[dim]masked[/]", escape(", ".join(report.masked_columns)))
     grid.add_row("[dim]WAL[/]", f"compared up to {report.snapshot_lsn}, applied up to {report.applied_lsn}")
-    how = "every key" if report.exact else "a part of the keys"
-    grid.add_row("[dim]how[/]", f"{how}, {report.rounds} rounds of proof, {report.seconds:.1f} s")
+    grid.add_row(
+        "[dim]how[/]", f"{escape(words(report.scope))}, {report.rounds} rounds of proof, {report.seconds:.1f} s"
+    )
     return Group(Text(report.move, style="bold"), Padding(grid, (0, 0, 0, 2)))
 
 

@@ -10,10 +10,9 @@ from typing import Annotated
 
 import typer
 
-from consumers.reading import keys_in
-from cutover.arguments import read_keys, read_since
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
+from cutover.selection import Flags, select
 from cutover.service import Service, chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
 from reconcile import history
@@ -22,10 +21,10 @@ from reconcile.document import ReconcileDocument, exit_code
 from reconcile.html import check_path, write
 from reconcile.repair import repair as mend
 from reconcile.run import Step, reconcile
+from reconcile.scope import Selection
 from reconcile.terminal import show
 from sql.connection import connect
 from sql.errors import NotProven, UsageError
-from sql.model import Move
 
 Timeout = Annotated[
     float, option("--timeout", "Seconds that the proof of a difference waits for the stream.", min=0, show_default=True)
@@ -41,9 +40,18 @@ ThisKey = Annotated[
     list[str] | None,
     option("--key", "Only this key of one MOVE, once for each; the parts of a composite key separated by a comma."),
 ]
+KeysFile = Annotated[
+    Path | None, option("--keys", "Only the keys in this file, one a line as CSV; - is standard input.")
+]
 Since = Annotated[
     str | None, option("--since", "Only the keys that the log names since then: 90s, 15min, 2h, an LSN, a time.")
 ]
+Columns = Annotated[str | None, option("--columns", "Only these columns of one MOVE: price,currency.")]
+Where = Annotated[
+    str | None, option("--where", 'Only keys of one MOVE that satisfy this on either side: "price > 10".')
+]
+Sample = Annotated[str | None, option("--sample", "A share of the keys (0.01, 1%) or a number of them, at random.")]
+Seed = Annotated[int | None, option("--seed", "Of --sample: draw the same keys again.", min=0)]
 Watch = Annotated[
     bool, option("--watch", "Again and again, until Ctrl-C: a line for each pass, more for what is wrong.")
 ]
@@ -72,7 +80,12 @@ def add_to(app: typer.Typer) -> None:
         repair: Repair = False,
         dry_run: DryRun = False,
         key: ThisKey = None,
+        keys: KeysFile = None,
         since: Since = None,
+        columns: Columns = None,
+        where: Where = None,
+        sample: Sample = None,
+        seed: Seed = None,
         html: Html = None,
         watch: Watch = False,
         share: Share = 0.1,
@@ -80,8 +93,9 @@ def add_to(app: typer.Typer) -> None:
         """The proof: every key compared, every difference judged: match, lag, drift or unresolved."""
         if dry_run and not repair:
             raise UsageError("--dry-run without --repair", cure="a reconciliation alone changes nothing")
-        if watch and (repair or key or since or call.json):
-            raise UsageError("--watch compares everything and goes without --repair, --key, --since and --json")
+        flags = Flags(key, keys, since, columns, where, sample, seed)
+        if watch and (unfit := [*flags.given, *(["--repair"] if repair else []), *(["--json"] if call.json else [])]):
+            raise UsageError(f"--watch compares everything and goes without {' and '.join(unfit)}")
         if html is not None:
             check_path(html)
         service = open_service(call.settings)
@@ -89,7 +103,7 @@ def add_to(app: typer.Typer) -> None:
         names = [move.name for move in wanted]
         if watch:
             return _watch(call, service, names, timeout, listed, html, share)
-        only = _only(service, wanted, key, since)
+        only = select(service, wanted, flags)
         mendable: dict[str, list[Key]] = {}
         document = _compare(call, service, names, timeout, listed, mendable, only)
         if repair and mendable and not dry_run:
@@ -147,19 +161,6 @@ def _write(service: Service, document: ReconcileDocument, html: Path | None) -> 
     write(html, document, service.plan, earlier)
 
 
-def _only(
-    service: Service, moves: Sequence[Move], given: Sequence[str] | None, since: str | None
-) -> dict[str, list[Key]] | None:
-    """The keys to compare, by move; None: all."""
-    if given:
-        if len(moves) != 1 or since is not None:
-            raise UsageError("--key is of one move, and goes without --since", cure="cutover reconcile MOVE --key …")
-        return {moves[0].name: read_keys("--key", moves[0], given) or []}
-    if since is None:
-        return None
-    return {move.name: keys_in(service.log, move, read_since("--since", service.log, move, since)) for move in moves}
-
-
 def _compare(
     call: Invocation,
     service: Service,
@@ -167,7 +168,7 @@ def _compare(
     timeout: float,
     listed: int,
     mendable: dict[str, list[Key]],
-    only: Mapping[str, Sequence[Key]] | None,
+    only: Mapping[str, Selection] | None,
     stop: threading.Event | None = None,
 ) -> ReconcileDocument:
     with progress(call, "reconcile") as report:
