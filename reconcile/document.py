@@ -54,7 +54,8 @@ class Cell(_Part):
 class Difference(_Part):
     """One key and what became of it. `conflict`: the row is not the move's own, which therefore never writes it.
 
-    `first_seen`: when a stored run listed it first, without a match of the whole move in between.
+    `first_seen`, `last_seen`: the first and the latest stored run that listed it, with none between them that saw it
+    equal.
     """
 
     key: list[str]
@@ -65,6 +66,18 @@ class Difference(_Part):
     conflict: bool = False
     snapshot_lsn: str | None = None
     first_seen: datetime | None = None
+    last_seen: datetime | None = None
+
+
+class Gone(_Part):
+    """A difference that is no more; `kind` and `verdict` as last seen, `gone_at`: the first run that saw it equal."""
+
+    key: list[str]
+    kind: Kind
+    verdict: Verdict
+    first_seen: datetime
+    last_seen: datetime
+    gone_at: datetime
 
 
 class InvariantResult(_Part):
@@ -139,6 +152,7 @@ class MoveReport(_Part):
 
     `first_lsn`, `snapshot_lsn`: the first and the last snapshot's LSN. `columns`: in how many keys that differ a column
     does. `kinds`, `columns` and `differences` are of what stands: drift, unresolved, still in flight.
+    `gone`: differences of earlier runs that are equal now, the latest first, of `gone_in_all` in the last 90 days.
     `longest_snapshot_ms`: of all snapshots, the invariants' included. `who`: the database role that compared;
     `version`: this service's.
     """
@@ -156,6 +170,8 @@ class MoveReport(_Part):
     differences: list[Difference] = []
     listed: int = 0
     capped: bool = False
+    gone: list[Gone] = []
+    gone_in_all: int = 0
     conflicts: int = 0
     duplicates: dict[str, int] = {}
     null_keys: dict[str, int] = {}

@@ -31,9 +31,8 @@ from reconcile.sample import Drawing
 from reconcile.scope import ALL, Selection, sentence
 from reconcile.tally import Tally
 from reconcile.verdicts import Observation
-from sql.connection import Connection, connect, own, translated
+from sql.connection import Connection, connect, translated
 from sql.errors import Refused, UsageError
-from sql.files import load
 from sql.model import Move, Plan
 from sql.pairs import Side
 
@@ -93,10 +92,9 @@ def reconcile(
             report = run.report()
             if mendable is not None and run.tally.mendable:
                 mendable[move.name] = run.tally.mendable
-            report = _aged(writer, plan, report)
-            if record:
-                _record(writer, plan, report)
-            reports.append(report)
+            reports.append(
+                history.record(writer, plan, report, run.only) if record else history.aged(writer, plan.name, report)
+            )
     return ReconcileDocument(
         plan=plan.name, digest=plan.digest, moves=reports, verdict=worst([report.verdict for report in reports])
     )
@@ -293,33 +291,3 @@ def _refuse_unprepared(conn: Connection, move: Move) -> None:
     missing = conn.execute("SELECT to_regclass(%s) IS NULL", (move.view.sql,)).fetchone()
     if missing is None or missing[0]:
         raise Refused(f"move {move.name} is not prepared", cure=f"cutover prepare {move.name}")
-
-
-def _aged(conn: Connection, plan: Plan, report: MoveReport) -> MoveReport:
-    """With the time at which each listed difference was seen first: in this run, or in an earlier one."""
-    if not report.differences:
-        return report
-    seen = history.first_seen(conn, plan.name, report.move)
-    aged = [
-        each.model_copy(update={"first_seen": seen.get(tuple(each.key), report.started_at)})
-        for each in report.differences
-    ]
-    return report.model_copy(update={"differences": aged})
-
-
-def _record(conn: Connection, plan: Plan, report: MoveReport) -> None:
-    with own(conn):
-        conn.execute(
-            load("reconcile/record").encode(),
-            {
-                "plan": plan.name,
-                "move": report.move,
-                "digest": plan.digest,
-                "verdict": report.verdict,
-                "snapshot_lsn": report.snapshot_lsn,
-                "applied_lsn": report.applied_lsn,
-                "exact": report.exact,
-                "document": report.model_dump_json(),
-                "started_at": report.started_at,
-            },
-        )

@@ -158,6 +158,13 @@ def _left_out(report: MoveReport) -> RenderableType | None:
         lines.append(f"kept: {report.rows.kept:,} rows of others differ from the mapping and stay as they are, by rule")
     if report.rows.others:
         lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
+    if report.gone:
+        latest = report.gone[0]
+        lines.append(
+            f"gone: {report.gone_in_all:,} keys that differed before are equal now, the latest {' '.join(latest.key)}"
+            f" ({latest.kind}, seen {latest.first_seen:%Y-%m-%d %H:%M} to {latest.last_seen:%H:%M}, equal since"
+            f" {latest.gone_at:%Y-%m-%d %H:%M})"
+        )
     if report.dead_letters:
         lines.append(f"dead letters: {report.dead_letters:,} (cutover dead-letters list)")
     waived = sum(column.status == "waived" for column in report.coverage)

@@ -47,8 +47,9 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         ("INSERT", "event", _EVENT),
     ),
     "reconcile": (
-        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", "reconcile_run")),
+        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", "reconcile_run", "difference")),
         ("INSERT", "reconcile_run", None),
+        *((right, "difference", None) for right in ("INSERT", "UPDATE", "DELETE")),
     ),
     "flip": (
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", "reconcile_run")),

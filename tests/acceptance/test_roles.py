@@ -217,7 +217,8 @@ WRITES: dict[Part, str] = {
         UPDATE move refreshed_offsets; UPDATE move clock_low; UPDATE move clock_high; UPDATE position;
         INSERT dead_letter; UPDATE dead_letter; INSERT backfill; UPDATE backfill; INSERT replay; UPDATE replay;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
-    "reconcile": "INSERT reconcile_run",
+    "reconcile": """
+        INSERT reconcile_run; INSERT difference; UPDATE difference; DELETE difference""",
     "flip": """
         UPDATE move side; UPDATE move percent;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
@@ -225,7 +226,17 @@ WRITES: dict[Part, str] = {
 READS: dict[Part, set[str]] = {
     "capture": {"schema_version", "plan", "move", "position", "backfill", "dead_letter"},
     "consume": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "replay"},
-    "reconcile": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "event", "reconcile_run"},
+    "reconcile": {
+        "schema_version",
+        "plan",
+        "move",
+        "position",
+        "backfill",
+        "dead_letter",
+        "event",
+        "reconcile_run",
+        "difference",
+    },
     "flip": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "event", "reconcile_run"},
 }
 
