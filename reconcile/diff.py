@@ -79,6 +79,7 @@ class Pace:
 
     keys: int
     fewest: int = _FEWEST_KEYS
+    aim: float = _AIM
 
     def expect(self, few: tuple[int, float], many: tuple[int, float]) -> None:
         """Keys and cost of a small and of a large chunk, in the planner's unit: cost = fixed + each * keys."""
@@ -88,7 +89,7 @@ class Pace:
     def learn(self, keys: int, seconds: float) -> None:
         """A chunk of so many keys took so long."""
         if keys > 0:
-            wanted = keys * max(0.5, (_AIM / max(seconds, 0.001)) ** 0.7)
+            wanted = keys * max(0.5, (self.aim / max(seconds, 0.001)) ** 0.7)
             self.keys = int(min(max(self.fewest, wanted), keys * 4, _MOST_KEYS))
 
     def split(self) -> None:
@@ -136,11 +137,13 @@ class Comparison:
             for side in ("legacy", "consolidated")
         )  # type: ignore[return-value]
 
-    def chunks(self, pace: Pace, on_split: Callable[[], None] = lambda: None) -> Iterator[Chunk | Failed]:
-        """Every key of either side, in order of the key: open-ended before the first and after the last bound."""
+    def chunks(
+        self, pace: Pace, on_split: Callable[[], None] = lambda: None, after: Key | None = None
+    ) -> Iterator[Chunk | Failed]:
+        """Every key of either side behind `after`, in order of the key; open-ended at both ends."""
         sides = self.sides()
         self._calibrate(pace, sides)
-        low: Key | None = None
+        low = after
         while True:
             high = self.next_bound(sides, low, pace.keys)
             yield from self._range(low, high, pace, sides, on_split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 Verdict = Literal["match", "lag", "drift", "unresolved"]
 Kind = Literal["missing", "extra", "differs", "duplicate", "failed"]
@@ -49,6 +49,12 @@ class Cell(_Part):
     legacy: str | None
     consolidated: str | None
     masked: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _bare(self, handler: SerializerFunctionWrapHandler) -> dict[str, str | None]:
+        """Without `masked` where nothing is."""
+        found: dict[str, str | None] = handler(self)
+        return found if self.masked is not None else {"legacy": self.legacy, "consolidated": self.consolidated}
 
 
 class Difference(_Part):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from reconcile.diff import Key
-from reconcile.document import Gone, MoveReport, Verdict
+from reconcile.document import Difference, Gone, MoveReport, Verdict
 from reconcile.scope import Selection
 from sql.connection import Connection, own
 from sql.files import load
-from sql.model import Plan
+from sql.model import Move, Plan
 
 _MOST_GONE = 100  # that a report lists
 
@@ -56,6 +56,9 @@ def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selectio
                 "started_at": report.started_at,
             },
         )
+        if report.exact:
+            given = {"verdict": report.verdict, "started_at": report.started_at, "compared": report.rows.compared}
+            conn.execute(load("reconcile/proven").encode(), {"plan": plan.name, "move": report.move, **given})
     return report
 
 
@@ -64,13 +67,23 @@ def remember(conn: Connection, plan: str, report: MoveReport, selection: Selecti
 
     A run that cut its list or could not compare some keys tells of none that it is gone.
     """
-    differences = json.dumps([{"key": it.key, "kind": it.kind, "verdict": it.verdict} for it in report.differences])
-    given = {"plan": plan, "move": report.move, "differences": differences, "at": report.started_at}
+    given = {"plan": plan, "move": report.move, "differences": _told(report.differences), "at": report.started_at}
     if report.differences:
         conn.execute(load("reconcile/stand"), given)
     told = not (report.capped or report.rows.skipped or report.chunks.failed)
     if told and (selection.whole or (selection.keys is not None and selection.columns is None)):
         conn.execute(load("reconcile/gone"), given | {"keys": _keys(selection.keys)})
+
+
+def stand(conn: Connection, move: Move, differences: Sequence[Difference]) -> None:
+    """These differences have been seen just now, by a run that has not ended."""
+    if differences:
+        given = {"plan": move.plan, "move": move.name, "differences": _told(differences), "at": datetime.now(UTC)}
+        conn.execute(load("reconcile/stand"), given)
+
+
+def _told(differences: Sequence[Difference]) -> str:
+    return json.dumps([{"key": it.key, "kind": it.kind, "verdict": it.verdict} for it in differences])
 
 
 def aged(conn: Connection, plan: str, report: MoveReport) -> MoveReport:

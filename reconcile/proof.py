@@ -71,6 +71,26 @@ class Outcome:
     cells: Cells | None = None
 
 
+def progress(conn: Connection, move: Move) -> Progress:
+    """Read how far a move is applied."""
+    row = conn.execute(load("reconcile/progress").encode(), {"plan": move.plan, "move": move.name}).fetchone()
+    if row is None:
+        raise CutoverError(f"move {move.name} is not prepared", cure=f"cutover prepare {move.name}")
+    applied, positions, partitions, *rest = row
+    halted, gap, refreshed_until, refresh_applied, backfill, capturing, mark = rest
+    return Progress(
+        applied=None if applied is None else lsn_number(applied),
+        complete=positions == partitions,
+        halted=halted,
+        gap=gap,
+        refreshed_until=refreshed_until,
+        refresh_applied=refresh_applied,
+        backfill=backfill,
+        capturing=capturing,
+        mark=mark,
+    )
+
+
 class Prover:
     """Proves what became of keys that differed. `writer` is a second session: it commits the marker.
 
@@ -91,6 +111,10 @@ class Prover:
         self.failed: list[Failed] = []
         self._waited = 0.0
         self._stood_at: str | None = None  # where the stream stood when it was given up
+
+    def anew(self) -> None:
+        """Let the proofs that follow wait as long as the first ones might."""
+        self._waited, self._stood_at = 0.0, None
 
     def prove(self, candidates: Sequence[Observation], list_cells: int) -> list[Outcome]:
         """Judge every candidate, and read the cells of the first `list_cells` that stand.
@@ -175,22 +199,7 @@ class Prover:
 
     def progress(self) -> Progress:
         """Read how far the move is applied."""
-        row = self.writer.execute(load("reconcile/progress").encode(), self._names).fetchone()
-        if row is None:
-            raise CutoverError(f"move {self.move.name} is not prepared", cure=f"cutover prepare {self.move.name}")
-        applied, positions, partitions, *rest = row
-        halted, gap, refreshed_until, refresh_applied, backfill, capturing, mark = rest
-        return Progress(
-            applied=None if applied is None else lsn_number(applied),
-            complete=positions == partitions,
-            halted=halted,
-            gap=gap,
-            refreshed_until=refreshed_until,
-            refresh_applied=refresh_applied,
-            backfill=backfill,
-            capturing=capturing,
-            mark=mark,
-        )
+        return progress(self.writer, self.move)
 
     def _wait(self, lsn: int, deadline: float) -> Wait:
         """Wait until `lsn` is applied in every partition, and the touches of the refresh that are in the log."""

@@ -44,6 +44,13 @@ class Tally:
         self.duplicates.update({str(side): number for side, number in chunk.duplicates.items()})
         self.at(chunk.lsn)
 
+    def again(self, chunk: Chunk) -> None:
+        """Keys that were withdrawn, compared anew: the rows of their sides have been counted already."""
+        self.counts["compared"] += chunk.pairs
+        self.counts["match"] += chunk.pairs - len(chunk.different)
+        self.counts["kept"] += chunk.kept
+        self.at(chunk.lsn)
+
     def at(self, lsn: int) -> None:
         """A snapshot was taken whose commits are all at or before this LSN."""
         self.first_lsn = lsn if self.first_lsn is None else self.first_lsn
@@ -88,6 +95,20 @@ class Tally:
                 snapshot_lsn=lsn_text(seen.lsn),
             )
         )
+
+    def withdraw(self, difference: Difference) -> None:
+        """Take back what `outcome` added for a key that is listed; it is to be judged anew."""
+        self.listed.remove(difference)
+        self.counts[difference.verdict] -= 1
+        self.counts["in_flight"] -= difference.verdict == "lag"
+        self.counts["compared"] -= 1
+        self.kinds[difference.kind] -= 1
+        self.conflicts -= difference.conflict
+        if difference.kind == "differs":
+            self.columns.subtract(difference.cells.keys())
+        if difference.verdict != "drift" and difference.reason:
+            self.reasons[difference.reason] -= 1
+            self.reasons += Counter()  # without those that nothing is left of
 
     def verdict(self, invariants: list[InvariantResult]) -> Verdict:
         """Drift before what could not be told, that before lag; nothing compared is no proof (R5)."""

@@ -23,8 +23,14 @@ PARTS: Final[tuple[Part, ...]] = ("capture", "consume", "reconcile", "flip")
 Columns = frozenset[str] | None  # None: the whole table
 
 _PROGRESS: Final = ("schema_version", "plan", "move", "position", "backfill")
+_PROVEN: Final = ("reconcile_run", "difference", "proof")
 _OPEN_LETTERS: Final = frozenset({"plan", "move", "state"})  # to count them: not the keys, not the messages
 _EVENT: Final = frozenset({"plan", "move", "what", "detail"})
+_PROOF: Final = frozenset(  # without the place, which has cells in it
+    {"plan", "move", "verdict", "started_at", "finished_at", "compared", "pass_started_at", "pass_at", "pass_keys",
+     "pass_total"}
+)  # fmt: skip
+_STANDING: Final = frozenset({"plan", "move", "verdict", "gone_at"})  # to count them: not the keys
 _GAP: Final = frozenset({"gap", "gap_since"})
 _HALT: Final = frozenset({"halted", "halted_lsn"})
 _REFRESHED: Final = frozenset({"refreshed_until", "refreshed_offsets", "clock_low", "clock_high"})
@@ -34,12 +40,16 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
     "capture": (
         *(("SELECT", table, None) for table in _PROGRESS),
         ("SELECT", "dead_letter", _OPEN_LETTERS),
+        ("SELECT", "proof", _PROOF),
+        ("SELECT", "difference", _STANDING),
         ("UPDATE", "plan", _GAP | {"confirmed_lsn"}),
         ("UPDATE", "move", _HALT),
         ("INSERT", "event", _EVENT),
     ),
     "consume": (
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "replay")),
+        ("SELECT", "proof", _PROOF),
+        ("SELECT", "difference", _STANDING),
         *(("INSERT", table, None) for table in ("dead_letter", "backfill", "replay")),
         *(("UPDATE", table, None) for table in ("dead_letter", "backfill", "replay", "position")),
         ("UPDATE", "plan", _GAP),
@@ -47,12 +57,15 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         ("INSERT", "event", _EVENT),
     ),
     "reconcile": (
-        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", "reconcile_run", "difference")),
+        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", *_PROVEN)),
         ("INSERT", "reconcile_run", None),
+        *((right, "proof", None) for right in ("INSERT", "UPDATE")),
         *((right, "difference", None) for right in ("INSERT", "UPDATE", "DELETE")),
     ),
     "flip": (
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", "reconcile_run")),
+        ("SELECT", "proof", _PROOF),
+        ("SELECT", "difference", _STANDING),
         ("UPDATE", "move", frozenset({"side", "percent"})),
         ("INSERT", "event", _EVENT),
     ),

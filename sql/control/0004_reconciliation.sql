@@ -14,6 +14,27 @@ CREATE TABLE cutover.difference (
 CREATE UNIQUE INDEX difference_standing ON cutover.difference (plan, move, key) WHERE gone_at IS NULL;
 CREATE INDEX difference_gone ON cutover.difference (plan, move, gone_at) WHERE gone_at IS NOT NULL;
 
+-- Where the proof of each move stands: the latest run over all of it, and how far the pass that is under way has come.
+CREATE TABLE cutover.proof (
+    plan            text NOT NULL,
+    move            text NOT NULL,
+    verdict         text,                         -- of the latest run over every key in every column; NULL: none yet
+    started_at      timestamptz,
+    finished_at     timestamptz,
+    compared        bigint,                       -- keys
+    pass_started_at timestamptz,                  -- of the continuous pass; NULL: none is under way
+    pass_at         timestamptz,                  -- when it kept its place last
+    pass_keys       bigint,                       -- keys compared so far …
+    pass_total      bigint,                       -- … of about so many
+    digest          text,                         -- of the plan that the place is of
+    place           jsonb,                        -- all that another process needs to go on with the pass
+    PRIMARY KEY (plan, move),
+    FOREIGN KEY (plan, move) REFERENCES cutover.move ON DELETE CASCADE
+);
+INSERT INTO cutover.proof (plan, move, verdict, started_at, finished_at, compared)
+SELECT DISTINCT ON (plan, move) plan, move, verdict, started_at, finished_at, (document #>> '{rows,compared}')::bigint
+  FROM cutover.reconcile_run WHERE exact ORDER BY plan, move, finished_at DESC, id DESC;
+
 -- What the latest run of each move listed, with the first run since the last match that did.
 INSERT INTO cutover.difference (plan, move, key, kind, verdict, first_seen, last_seen)
 SELECT latest.plan, latest.move, found.key, found.difference ->> 'kind', found.difference ->> 'verdict',

@@ -111,6 +111,8 @@ FORBIDDEN: dict[Part, tuple[str, ...]] = {
         "SELECT FROM cutover.map_{plan}_item",
         "SELECT key FROM cutover.dead_letter",
         "SELECT FROM cutover.reconcile_run",
+        "SELECT place FROM cutover.proof",
+        "SELECT key FROM cutover.difference",
         "UPDATE cutover.move SET side = 'consolidated'",
         "UPDATE cutover.position SET \"offset\" = 0",
         "ALTER PUBLICATION cutover_{plan} SET TABLE shop.item_cost",
@@ -218,14 +220,25 @@ WRITES: dict[Part, str] = {
         INSERT dead_letter; UPDATE dead_letter; INSERT backfill; UPDATE backfill; INSERT replay; UPDATE replay;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
     "reconcile": """
-        INSERT reconcile_run; INSERT difference; UPDATE difference; DELETE difference""",
+        INSERT reconcile_run; INSERT difference; UPDATE difference; DELETE difference;
+        INSERT proof; UPDATE proof""",
     "flip": """
         UPDATE move side; UPDATE move percent;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
 }
 READS: dict[Part, set[str]] = {
-    "capture": {"schema_version", "plan", "move", "position", "backfill", "dead_letter"},
-    "consume": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "replay"},
+    "capture": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "proof", "difference"},
+    "consume": {
+        "schema_version",
+        "plan",
+        "move",
+        "position",
+        "backfill",
+        "dead_letter",
+        "replay",
+        "proof",
+        "difference",
+    },
     "reconcile": {
         "schema_version",
         "plan",
@@ -236,8 +249,20 @@ READS: dict[Part, set[str]] = {
         "event",
         "reconcile_run",
         "difference",
+        "proof",
     },
-    "flip": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "event", "reconcile_run"},
+    "flip": {
+        "schema_version",
+        "plan",
+        "move",
+        "position",
+        "backfill",
+        "dead_letter",
+        "event",
+        "reconcile_run",
+        "proof",
+        "difference",
+    },
 }
 
 
