@@ -233,6 +233,11 @@ class Comparison:
             lsn, time.monotonic() - started,
         )  # fmt: skip
 
+    def disagreeing(self, low: Key | None, high: Key | None) -> list[Key]:
+        """Keys in (low, high] whose row belongs to others and differs from the mapping's, in the open snapshot."""
+        sql = self.pairs.disagreements(low=low is not None, high=high is not None)
+        return [tuple(row) for row in self._all(sql, _bounds(low, high))]
+
     def drawn(
         self, low: Key | None, high: Key | None, seed: int, below: int, most: int | None
     ) -> tuple[int, list[tuple[int, Key]]]:

@@ -23,7 +23,8 @@ class Rows(_Part):
 
     `lag` counts every key that was found in flight; `in_flight` those of them that had not arrived by the end.
     `others`: rows of the target that an `add` move neither wrote nor maps. `kept`: rows of others that differ from
-    the mapping and stay as they are, by the plan's rule; they are among `match`. `skipped`: keys that could not be
+    the mapping and stay as they are, by the plan's rule; `accepted`: by somebody's decision about these very values;
+    both are among `match`. `skipped`: keys that could not be
     compared at all.
     """
 
@@ -37,6 +38,7 @@ class Rows(_Part):
     skipped: int = 0
     in_flight: int = 0
     kept: int = 0
+    accepted: int = 0
     others: int = 0
 
 

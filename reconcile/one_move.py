@@ -69,10 +69,11 @@ class OneMove:
         self, reader: Connection, writer: Connection, move: Move, manner: Manner, only: Selection = ALL,
         place: Place | None = None,
     ) -> None:  # fmt: skip
-        move = only.narrowed(move)
+        whole, move = move, only.narrowed(move)
         self.reader, self.move, self.manner, self.progress = reader, move, manner, manner.progress
         self.comparison = Comparison(reader, move, only.where.sql if only.where else None)
-        self.prover = Prover(self.comparison, writer, move, manner.timeout, self._on_round)
+        self.prover = Prover(self.comparison, writer, move, manner.timeout, self._on_round,
+                             Comparison(reader, whole) if only.columns else None)  # fmt: skip
         self.pace = Pace(manner.chunk_rows, aim=manner.chunk_seconds)
         self.tally = place.tally.restore(move, manner.listed) if place else Tally(move, manner.listed)
         self.splits = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import psycopg
 
 from cdc.replication import lsn_number, lsn_text
 from reconcile.diff import FAILS, Cells, Comparison, Failed, Key, of_data
-from reconcile.verdicts import Circumstances, Judgement, Observation, judge, unproven
+from reconcile.verdicts import ACCEPTED, Circumstances, Judgement, Observation, judge, unproven
 from sql.connection import Connection, own
 from sql.errors import CutoverError
 from sql.files import load
@@ -94,7 +95,8 @@ def progress(conn: Connection, move: Move) -> Progress:
 class Prover:
     """Proves what became of keys that differed. `writer` is a second session: it commits the marker.
 
-    `on_round` is told the number of each round and of the keys that are still open.
+    `on_round` is told the number of each round and of the keys that are still open. `whole` compares every column,
+    where `comparison` does not.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class Prover:
         move: Move,
         timeout: float,
         on_round: Callable[[int, int], None],
+        whole: Comparison | None = None,
     ) -> None:
+        self.whole = whole or comparison
         self.comparison, self.writer, self.move, self.timeout = comparison, writer, move, timeout
         self.on_round = on_round
         self.rounds = 0
@@ -187,7 +191,9 @@ class Prover:
             cells = self.comparison.cells(standing[: max(0, list_cells)])
             lsn = self.comparison.lsn()
         outcomes = []
-        for now, judgement in found:
+        accepted = self._accepted([now for now, judgement in found if judgement and _disagrees(now, judgement)])
+        for now, told in found:
+            judgement = Judgement("match", told.kind, ACCEPTED, settled=True) if told and now.key in accepted else told
             if judgement is None:
                 histories[now.key] = [*histories[now.key][-20:], replace(now, lsn=lsn)]
             else:
@@ -244,6 +250,19 @@ class Prover:
         text = f"SELECT {columns} FROM ({sql}) AS due ({names})"
         return {tuple(row) for row in self.comparison.conn.execute(text.encode(), given, prepare=False)}
 
+    def _accepted(self, seen: Sequence[Observation]) -> set[Key]:
+        """Of rows of others that differ: those that somebody has decided to leave, being exactly what they are now."""
+        if not seen:
+            return set()
+        given = {**self._names, "keys": json.dumps([it.key for it in seen])}
+        rows = self.writer.execute(load("reconcile/accepted").encode(), given).fetchall()
+        decided = {tuple(key): (legacy, consolidated) for key, legacy, consolidated in rows}
+        if not decided:
+            return set()
+        with self.whole.snapshot():  # a look at some columns must know the decision about all of them
+            now = self.whole.observed(list(decided))
+        return {key for key, it in now.items() if decided[key] == (it.legacy, it.consolidated)}
+
     def _dead(self) -> dict[Key, str]:
         rows = self.writer.execute(load("reconcile/dead").encode(), self._names)
         return {tuple(key): sqlstate for key, sqlstate in rows}
@@ -255,6 +274,10 @@ class Prover:
     @property
     def _names(self) -> dict[str, Any]:
         return {"plan": self.move.plan, "move": self.move.name}
+
+
+def _disagrees(now: Observation, judgement: Judgement) -> bool:
+    return judgement.verdict == "drift" and now.conflict
 
 
 def _listed(outcomes: Sequence[Outcome]) -> int:

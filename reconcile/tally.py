@@ -9,6 +9,7 @@ from cdc.replication import lsn_text
 from reconcile.diff import Chunk, Failed, Key
 from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
+from reconcile.verdicts import ACCEPTED
 from sql.model import Move
 
 NULL_KEYS = "rows without a key"
@@ -74,6 +75,7 @@ class Tally:
         self.counts[judgement.verdict] += 1
         self.at(seen.lsn)
         if judgement.settled:
+            self.counts["accepted"] += judgement.reason == ACCEPTED
             return
         self.counts["in_flight"] += judgement.verdict == "lag"
         self.conflicts += seen.conflict

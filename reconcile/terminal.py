@@ -156,6 +156,8 @@ def _left_out(report: MoveReport) -> RenderableType | None:
     lines = [f"quarantined: {it.rows:,} rows, {it.reason}" for it in report.quarantined]
     if report.rows.kept:
         lines.append(f"kept: {report.rows.kept:,} rows of others differ from the mapping and stay as they are, by rule")
+    if report.rows.accepted:
+        lines.append(f"accepted: {report.rows.accepted:,} rows of others differ from the mapping and stay, by decision")
     if report.rows.others:
         lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
     if report.gone:

@@ -50,6 +50,8 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "replay")),
         ("SELECT", "proof", _PROOF),
         ("SELECT", "difference", _STANDING),
+        *(("SELECT", table, None) for table in ("accepted", "review")),
+        *((right, "accepted", None) for right in ("INSERT", "UPDATE")),
         *(("INSERT", table, None) for table in ("dead_letter", "backfill", "replay")),
         *(("UPDATE", table, None) for table in ("dead_letter", "backfill", "replay", "position")),
         ("UPDATE", "plan", _GAP),
@@ -58,7 +60,9 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
     ),
     "reconcile": (
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", *_PROVEN)),
+        *(("SELECT", table, None) for table in ("accepted", "review")),
         ("INSERT", "reconcile_run", None),
+        ("INSERT", "review", None),
         *((right, "proof", None) for right in ("INSERT", "UPDATE")),
         *((right, "difference", None) for right in ("INSERT", "UPDATE", "DELETE")),
     ),

@@ -60,6 +60,15 @@ class Pairs:
             f" ON {self._same('v', 't')}{self._satisfied('v', 't')}"
         )
 
+    def disagreements(self, *, low: bool, high: bool) -> str:
+        """Keys in (lo, hi] whose row belongs to others and is not as the mapping says, as texts; of an `add` move."""
+        changed = any_differs(self.move.written, "v", "t")
+        return _parameterised(
+            f"SELECT {self._key_texts('v.{0}')} FROM ({self._side('legacy', low, high)}) v"
+            f" JOIN ({self._side('consolidated', low, high)}) t ON {self._same('v', 't')}"
+            f" WHERE NOT t.{_MINE} AND {changed} ORDER BY {', '.join(f'v.{alias}' for alias in self._aliases)}"
+        )
+
     def drawn(self, *, low: bool, high: bool, capped: bool) -> str:
         """Draw keys of either side in (lo, hi] whose hash is at most %(below)s; `capped`: the %(cap)s lowest.
 

@@ -17,14 +17,17 @@ from cutover.service import Service, chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
 from reconcile import history
 from reconcile.diff import Key
+from reconcile.disagreements import accept as take_decisions
+from reconcile.disagreements import write_disagreements
 from reconcile.document import ReconcileDocument, exit_code
 from reconcile.html import check_path, write
 from reconcile.repair import repair as mend
+from reconcile.review import read_review
 from reconcile.run import Step, reconcile
 from reconcile.scope import Selection
 from reconcile.terminal import show
 from sql.connection import connect
-from sql.errors import NotProven, UsageError
+from sql.errors import NotProven, Refused, UsageError
 
 Timeout = Annotated[
     float, option("--timeout", "Seconds that the proof of a difference waits for the stream.", min=0, show_default=True)
@@ -58,6 +61,11 @@ Watch = Annotated[
 Share = Annotated[
     float, option("--share", "Part of the time that --watch may compare.", min=0.01, max=1.0, show_default=True)
 ]
+Disagreements = Annotated[
+    Path | None,
+    option("--disagreements", "Write the rows of others that disagree with one MOVE to this file, to decide."),
+]
+Accept = Annotated[Path | None, option("--accept", "Take the decisions from this file, which --disagreements wrote.")]
 Html = Annotated[Path | None, option("--html", "Write the report to this file too, as one page of HTML.")]
 
 
@@ -86,6 +94,8 @@ def add_to(app: typer.Typer) -> None:
         where: Where = None,
         sample: Sample = None,
         seed: Seed = None,
+        disagreements: Disagreements = None,
+        accept: Accept = None,
         html: Html = None,
         watch: Watch = False,
         share: Share = 0.1,
@@ -93,6 +103,8 @@ def add_to(app: typer.Typer) -> None:
         """The proof: every key compared, every difference judged: match, lag, drift or unresolved."""
         if dry_run and not repair:
             raise UsageError("--dry-run without --repair", cure="a reconciliation alone changes nothing")
+        if disagreements is not None or accept is not None:
+            return _decide(call, moves, disagreements, accept)
         flags = Flags(key, keys, since, columns, where, sample, seed)
         if watch and (unfit := [*flags.given, *(["--repair"] if repair else []), *(["--json"] if call.json else [])]):
             raise UsageError(f"--watch compares everything and goes without {' and '.join(unfit)}")
@@ -124,6 +136,54 @@ def add_to(app: typer.Typer) -> None:
                     f"{name}: {number:,} keys {'would be touched' if dry_run else 'were touched and compared again'}"
                 )
         return exit_code(document)
+
+
+def _decide(call: Invocation, moves: Sequence[str] | None, listed: Path | None, accepted: Path | None) -> int:
+    """List disagreements, or take what was decided about them; 5 when a decision is refused."""
+    if listed is not None and accepted is not None:
+        raise UsageError("--disagreements writes a file, --accept reads one", cure="one after the other")
+    service = open_service(call.settings)
+    if accepted is None:
+        assert listed is not None
+        wanted = chosen(service.plan, moves)
+        if len(wanted) != 1:
+            raise UsageError("--disagreements is of one move", cure=f"cutover reconcile MOVE --disagreements {listed}")
+        number = write_disagreements(call.settings.dsn, wanted[0], listed)
+        if call.json:
+            call.document({"move": wanted[0].name, "disagreements": number, "file": str(listed)})
+        else:
+            call.out.print(f"{wanted[0].name}: {number:,} disagreements are in {listed}; decide, then --accept it")
+        return 0
+    review = read_review(accepted)
+    if review.plan != service.plan.name:
+        raise UsageError(f"{accepted} is about plan {review.plan}, this is {service.plan.name}")
+    (move,) = chosen(service.plan, [review.move])
+    if moves and moves != [move.name]:
+        raise UsageError(
+            f"{accepted} is about move {move.name}", cure=f"cutover reconcile {move.name} --accept {accepted}"
+        )
+    with connect(call.settings.dsn, f"accept {service.plan.name}") as conn:
+        refuse_standing_still(conn, service.plan, [move])
+    with progress(call, "accept") as report:
+        done = take_decisions(call.settings.dsn, service.plan, service.log, move, review, report)
+    if call.json:
+        call.document(
+            {
+                "move": move.name,
+                "legacy": [list(key) for key in done.adopted],
+                "consolidated": [list(key) for key in done.kept],
+                "open": [list(key) for key in done.open],
+                "refused": [{"key": list(key), "why": why} for key, why in done.refused.items()],
+            }
+        )
+    else:
+        call.out.print(
+            f"{move.name}: {len(done.adopted):,} rows take the legacy values, {len(done.kept):,} stay as they are,"
+            f" {len(done.open):,} are open, {len(done.refused):,} refused"
+        )
+        for key, why in done.refused.items():
+            call.out.print(f"  refused {', '.join(key)}: {why}", markup=False)
+    return Refused.exit_code if done.refused else 0
 
 
 def _watch(

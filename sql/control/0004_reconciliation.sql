@@ -35,6 +35,34 @@ INSERT INTO cutover.proof (plan, move, verdict, started_at, finished_at, compare
 SELECT DISTINCT ON (plan, move) plan, move, verdict, started_at, finished_at, (document #>> '{rows,compared}')::bigint
   FROM cutover.reconcile_run WHERE exact ORDER BY plan, move, finished_at DESC, id DESC;
 
+-- Disagreements with rows of others, listed for somebody's decision. The nonce is in no file: what a reviewer saw is
+-- recognised by a digest that tells nobody else anything.
+CREATE TABLE cutover.review (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    plan   text NOT NULL,
+    move   text NOT NULL,
+    nonce  text NOT NULL,
+    keys   bigint NOT NULL,
+    who    text NOT NULL DEFAULT session_user,
+    at     timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (plan, move) REFERENCES cutover.move ON DELETE CASCADE
+);
+
+-- What was decided, and of which values: a decision for "consolidated" holds while both sides are still these.
+CREATE TABLE cutover.accepted (
+    plan         text NOT NULL,
+    move         text NOT NULL,
+    key          text[] NOT NULL,
+    decision     text NOT NULL CHECK (decision IN ('legacy', 'consolidated')),
+    legacy       bytea NOT NULL,                  -- digests of both sides' values
+    consolidated bytea NOT NULL,
+    review       bigint NOT NULL REFERENCES cutover.review ON DELETE CASCADE,
+    who          text NOT NULL DEFAULT session_user,
+    at           timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (plan, move, key),
+    FOREIGN KEY (plan, move) REFERENCES cutover.move ON DELETE CASCADE
+);
+
 -- What the latest run of each move listed, with the first run since the last match that did.
 INSERT INTO cutover.difference (plan, move, key, kind, verdict, first_seen, last_seen)
 SELECT latest.plan, latest.move, found.key, found.difference ->> 'kind', found.difference ->> 'verdict',

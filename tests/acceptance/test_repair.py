@@ -33,7 +33,7 @@ def test_what_drifted_is_mended_by_the_stream(tour: Cli, dsn: str) -> None:
         assert (mended["repaired"], mended["verdict"]) == ({"product": 4}, "match")
         (detail,) = conn.execute("SELECT detail FROM cutover.event WHERE what = 'repair'").fetchone() or ({},)
         assert detail["keys"] == 4
-        assert ["nord", "ghost"] in detail["first"]
+        assert sorted(detail["named"]) == [["nord", "A-7"], ["nord", "A-8"], ["nord", "A-9"], ["nord", "ghost"]]
         assert tour.run("reconcile", "--repair", "--json").document["repaired"] == {}
         assert service.stop() == 0
 

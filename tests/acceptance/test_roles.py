@@ -218,10 +218,11 @@ WRITES: dict[Part, str] = {
         UPDATE plan gap; UPDATE plan gap_since; UPDATE move halted; UPDATE move halted_lsn; UPDATE move refreshed_until;
         UPDATE move refreshed_offsets; UPDATE move clock_low; UPDATE move clock_high; UPDATE position;
         INSERT dead_letter; UPDATE dead_letter; INSERT backfill; UPDATE backfill; INSERT replay; UPDATE replay;
+        INSERT accepted; UPDATE accepted;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
     "reconcile": """
         INSERT reconcile_run; INSERT difference; UPDATE difference; DELETE difference;
-        INSERT proof; UPDATE proof""",
+        INSERT proof; UPDATE proof; INSERT review""",
     "flip": """
         UPDATE move side; UPDATE move percent;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
@@ -238,6 +239,8 @@ READS: dict[Part, set[str]] = {
         "replay",
         "proof",
         "difference",
+        "accepted",
+        "review",
     },
     "reconcile": {
         "schema_version",
@@ -250,6 +253,8 @@ READS: dict[Part, set[str]] = {
         "reconcile_run",
         "difference",
         "proof",
+        "accepted",
+        "review",
     },
     "flip": {
         "schema_version",
