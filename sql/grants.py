@@ -4,7 +4,7 @@
 |---|---|---|
 | capture | stream the publication, keep its own progress | read any table of the application by SQL |
 | consume | read the mapping, write what the moves write | own, alter, drop, truncate |
-| reconcile | read both sides, record its runs | write any table of the application |
+| reconcile | read both sides, see versions of legacy rows, record its runs | write any table of the application |
 | flip | replace the facades, which it owns, and move the moves' sides | write any table of the application |
 """
 
@@ -31,6 +31,7 @@ _PROOF: Final = frozenset(  # without the place, which has cells in it
      "pass_total"}
 )  # fmt: skip
 _STANDING: Final = frozenset({"plan", "move", "verdict", "gone_at"})  # to count them: not the keys
+_VERSION: Final = ("tableoid", "ctid", "xmin")  # by which a proof sees that a row has not changed; no value of it
 _GAP: Final = frozenset({"gap", "gap_since"})
 _HALT: Final = frozenset({"halted", "halted_lsn"})
 _REFRESHED: Final = frozenset({"refreshed_until", "refreshed_offsets", "clock_low", "clock_high"})
@@ -165,6 +166,10 @@ def _of_move(part: Part, move: Move, columns: Mapping[Name, Iterable[str]]) -> I
         return
     if move.owned is not None:
         yield from _on(move.owned, "SELECT")
+    if part == "reconcile":
+        yield from _on(move.target, "SELECT", _VERSION)
+        for source in move.sources:
+            yield from _on(source.name, "SELECT", {*_VERSION, *(name for key in source.keys for name in key)})
     if part == "consume":
         yield from _written(move)
         if move.backfill == "rows":
