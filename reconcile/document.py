@@ -139,6 +139,25 @@ class ColumnCoverage(_Part):
     reason: str | None = None
 
 
+class SourceRows(_Part):
+    """A legacy table by itself. `told`: why it was not counted.
+
+    `keys`: distinct ones; `several`: those with more than one row, `most` at most (one-to-many, or duplicates).
+    `orphans`: rows with a key that the mapping does not show, left over or left out on purpose; `orphan_keys`: a few.
+    `without_key`: rows with a NULL in it.
+    """
+
+    source: str
+    rows: int = 0
+    keys: int = 0
+    several: int = 0
+    most: int = 0
+    orphans: int = 0
+    orphan_keys: list[list[str]] = []
+    without_key: int = 0
+    told: str | None = None
+
+
 class Quarantined(_Part):
     """Rows that the plan leaves out of the mapping on purpose."""
 
@@ -184,6 +203,7 @@ class MoveReport(_Part):
     duplicates: dict[str, int] = {}
     null_keys: dict[str, int] = {}
     quarantined: list[Quarantined] = []
+    sources: list[SourceRows] = []
     invariants: list[InvariantResult] = []
     coverage: list[ColumnCoverage] = []
     compared_columns: list[str] = []

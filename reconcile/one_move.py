@@ -20,6 +20,7 @@ from reconcile.place import Place
 from reconcile.proof import Prover
 from reconcile.sample import Drawing
 from reconcile.scope import ALL, Selection, sentence
+from reconcile.sources import source_rows
 from reconcile.tally import Tally
 from reconcile.verdicts import Observation
 from sql.connection import Connection
@@ -51,7 +52,8 @@ class Manner:
 
     `chunk_rows`: keys in the first chunk; `chunk_seconds`: how long each of the following ones should take. `timeout`:
     seconds that a proof waits for the stream. `listed`: differences that the document shows with their cells. `keep`:
-    called with the place after each chunk whose differences are all proven.
+    called with the place after each chunk whose differences are all proven. `sources`: count each
+    legacy table by itself, too.
     """
 
     chunk_rows: int = FIRST_CHUNK
@@ -60,6 +62,7 @@ class Manner:
     listed: int = 1000
     progress: Callable[[Step], None] = lambda step: None
     keep: Callable[[Place], None] | None = None
+    sources: bool = False
 
 
 class OneMove:
@@ -90,6 +93,7 @@ class OneMove:
             self.evaluations = self._invariants()
             self._null_keys()
         columns, quarantined = self._coverage()
+        sources = source_rows(self.comparison, self._limit_ms) if self.manner.sources and self.only.whole else []
         longest = self._compare_keys()
         if self.manner.keep is not None:
             self._judge_anew()
@@ -116,6 +120,7 @@ class OneMove:
             duplicates=dict(tally.duplicates),
             null_keys=dict(tally.null_keys),
             quarantined=quarantined,
+            sources=sources,
             invariants=invariants,
             coverage=columns,
             compared_columns=[column.name for column in self.move.written],

@@ -31,6 +31,7 @@ def reconcile(
     progress: Callable[[Step], None] = lambda step: None,
     mendable: dict[str, list[Key]] | None = None,
     only: Mapping[str, Selection] | None = None,
+    sources: bool = False,
 ) -> ReconcileDocument:
     """Compare all keys of the moves (None: of all moves) and prove every difference; the run is recorded.
 
@@ -38,12 +39,13 @@ def reconcile(
     seconds that a proof waits for the stream, `listed`: differences that the document shows with their cells.
     `mendable` is filled with the drifted keys that `reconcile.repair` can mend, by move. `only`: a part of each
     move, which proves nothing of the rest: it is recorded as not exact, and no gate opens for it.
+    `sources`: count each legacy table by itself, too: rows that share a key, rows that the mapping does not show.
 
     Raises UsageError for an unknown move, Refused for one that is not prepared, Unreachable without the database.
     """
     chosen = [_move(plan, name) for name in moves] if moves else list(plan.moves)
     reports = []
-    manner = Manner(chunk_rows, timeout=timeout, listed=listed, progress=progress)
+    manner = Manner(chunk_rows, timeout=timeout, listed=listed, progress=progress, sources=sources)
     with sessions(dsn) as (reader, writer):
         for move in chosen:
             _refuse_unprepared(reader, move)

@@ -28,7 +28,7 @@ def show(document: ReconcileDocument, console: Console) -> None:
 def render(report: MoveReport) -> RenderableType:
     """One move: covered first, then the verdict in one sentence, then the details."""
     parts: list[RenderableType] = [_covered(report), _verdict(report)]
-    for part in (_columns(report), _cells(report), _invariants(report), _left_out(report)):
+    for part in (_columns(report), _cells(report), _invariants(report), _sources(report), _left_out(report)):
         if part is not None:
             parts.append(Padding(part, (0, 0, 0, 2)))
     return Padding(Group(*parts), (0, 0, 1, 0))
@@ -150,6 +150,25 @@ def _holds(result: InvariantResult) -> Text:
     if result.holds is None:
         return Text("not told", style="yellow")
     return Text("yes", style="green") if result.holds else Text("NO", style="bold red")
+
+
+def _sources(report: MoveReport) -> RenderableType | None:
+    """The legacy tables by themselves: one-to-many, orphans, duplicates."""
+    if not report.sources:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("legacy table", overflow="fold")
+    for name in ("rows", "keys", "keys with several", "at most", "not in the mapping", "without a key"):
+        table.add_column(name, justify="right")
+    table.add_column("for example", overflow="fold")
+    for each in report.sources:
+        if each.told is not None:
+            table.add_row(escape(each.source), *[""] * 6, escape(each.told))
+            continue
+        figures = (each.rows, each.keys, each.several, each.most, each.orphans, each.without_key)
+        examples = ", ".join(" ".join(key) for key in each.orphan_keys)
+        table.add_row(escape(each.source), *(f"{figure:,}" for figure in figures), escape(examples))
+    return table
 
 
 def _left_out(report: MoveReport) -> RenderableType | None:

@@ -55,6 +55,14 @@ Where = Annotated[
 ]
 Sample = Annotated[str | None, option("--sample", "A share of the keys (0.01, 1%) or a number of them, at random.")]
 Seed = Annotated[int | None, option("--seed", "Of --sample: draw the same keys again.", min=0)]
+Sources = Annotated[
+    bool,
+    option(
+        "--sources/--no-sources",
+        "Count each legacy table by itself too: rows that share a key, rows that the mapping does not show.",
+        show_default=True,
+    ),
+]
 Watch = Annotated[
     bool, option("--watch", "Again and again, until Ctrl-C: a line for each pass, more for what is wrong.")
 ]
@@ -97,6 +105,7 @@ def add_to(app: typer.Typer) -> None:
         disagreements: Disagreements = None,
         accept: Accept = None,
         html: Html = None,
+        sources: Sources = True,
         watch: Watch = False,
         share: Share = 0.1,
     ) -> int:
@@ -117,13 +126,13 @@ def add_to(app: typer.Typer) -> None:
             return _watch(call, service, names, timeout, listed, html, share)
         only = select(service, wanted, flags)
         mendable: dict[str, list[Key]] = {}
-        document = _compare(call, service, names, timeout, listed, mendable, only)
+        document = _compare(call, service, names, timeout, listed, mendable, only, sources=sources)
         if repair and mendable and not dry_run:
             with connect(call.settings.dsn, f"repair {service.plan.name}") as conn:
                 refuse_standing_still(conn, service.plan, [service.plan.move(name) for name in mendable])
             with progress(call, "repair") as report:
                 mend(call.settings.dsn, service.plan, service.log, mendable, progress=report)
-            document = _compare(call, service, names, timeout, listed, {}, only)
+            document = _compare(call, service, names, timeout, listed, {}, only, sources=sources)
         repaired = {name: len(keys) for name, keys in mendable.items()} if repair else None
         _write(service, document, html)
         if call.json:
@@ -230,6 +239,8 @@ def _compare(
     mendable: dict[str, list[Key]],
     only: Mapping[str, Selection] | None,
     stop: threading.Event | None = None,
+    *,
+    sources: bool = False,
 ) -> ReconcileDocument:
     with progress(call, "reconcile") as report:
 
@@ -249,6 +260,7 @@ def _compare(
                 progress=step,
                 mendable=mendable,
                 only=only,
+                sources=sources,
             )
         except KeyboardInterrupt:
             raise NotProven("interrupted: nothing is proven, and nothing was recorded") from None
