@@ -89,5 +89,5 @@ def sentence(move: str, verdict: str, compared: int, lag: int, scope: Scope) -> 
         return found
     return (
         f"{found} With {scope.sample.confidence:.0%} confidence fewer than {scope.sample.fewer_than:,} of all"
-        f" {scope.sample.keys:,} keys differ."
+        f" {scope.sample.keys:,} keys differ{' in them' if scope.columns else ''}."
     )

@@ -69,7 +69,12 @@ def _covered(report: MoveReport) -> RenderableType:
 def _verdict(report: MoveReport) -> RenderableType:
     colour = _COLOUR[report.verdict]
     lines: list[RenderableType] = [
-        Padding(Text.assemble((report.verdict.upper(), colour), "  ", report.sentence), (0, 0, 0, 2))
+        Padding(
+            Text.assemble(
+                (report.verdict.upper(), colour), "" if report.exact else " (not exact)", "  ", report.sentence
+            ),
+            (0, 0, 0, 2),
+        )
     ]
     lines += [Padding(Text(f"- {finding}"), (0, 0, 0, 4)) for finding in report.findings]
     return Group(*lines)
@@ -183,8 +188,8 @@ def _left_out(report: MoveReport) -> RenderableType | None:
         latest = report.gone[0]
         lines.append(
             f"gone: {report.gone_in_all:,} keys that differed before are equal now, the latest {' '.join(latest.key)}"
-            f" ({latest.kind}, seen {latest.first_seen:%Y-%m-%d %H:%M} to {latest.last_seen:%H:%M}, equal since"
-            f" {latest.gone_at:%Y-%m-%d %H:%M})"
+            f" ({latest.kind}, seen {latest.first_seen:%Y-%m-%d %H:%M} to {latest.last_seen:%Y-%m-%d %H:%M},"
+            f" equal since {latest.gone_at:%Y-%m-%d %H:%M})"
         )
     if report.dead_letters:
         lines.append(f"dead letters: {report.dead_letters:,} (cutover dead-letters list)")
