@@ -27,7 +27,11 @@ def read_keys(flag: str, move: Move, given: Sequence[str] | None) -> list[tuple[
     """Keys of a move, the parts of a composite one separated by commas; None where none are given."""
     if not given:
         return None
-    keys = [tuple(each.split(",")) if len(move.key) > 1 else (each,) for each in given]
+    return check_keys(flag, move, [tuple(each.split(",")) if len(move.key) > 1 else (each,) for each in given])
+
+
+def check_keys(flag: str, move: Move, keys: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The keys, each with as many parts as the move's has."""
     for key in keys:
         if len(key) != len(move.key):
             names = ",".join(column.name for column in move.key)

@@ -212,6 +212,14 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool) -> Iterator[Problem]:
             "cutover dead-letters list",
             move.move,
         )
+    if move.proof.drift:
+        yield Problem(
+            "broken",
+            f"{move.proof.drift:,} keys of {move.move} drift",
+            "both sides differ, by proof, and nothing that is on its way makes them equal",
+            f"cutover reconcile {move.move} shows them, with --repair the stream mends them",
+            move.move,
+        )
     orphans = [each.partition for each in move.partitions if each.worker is None]
     if orphans and not (gap or move.halted):  # consumers give those back by themselves
         numbers = ", ".join(map(str, orphans))

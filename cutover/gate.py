@@ -67,6 +67,7 @@ class _State:
     upset_at: datetime | None
     verdict: str | None
     exact: bool | None
+    part: str
     digest: str | None
     proof_started: datetime | None
     proof_age: float | None
@@ -132,7 +133,7 @@ def _proven(state: _State, plan: Plan, max_age: timedelta) -> Check:
     if state.verdict != "match":
         return no(f"the last reconciliation said {state.verdict}")
     if not state.exact:
-        return no("the last reconciliation was a sample")
+        return no(f"the last reconciliation was {state.part} only")
     if state.digest != plan.digest:
         return no("the plan has changed since the last reconciliation")
     if state.upset_at is not None and state.upset_at >= state.proof_started:

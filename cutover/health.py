@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from cutover.status import MoveStatus, Status
 
-Part = Literal["capture", "consume", "refresh", "run"]
+Part = Literal["capture", "consume", "refresh", "prove", "run"]
 
 STUCK_READY: Final = 30.0  # seconds without a turn of its loop after which a process is not ready …
 STUCK_DEAD: Final = 180.0  # … and after which it should be started again; lost networks are noticed much earlier

@@ -16,6 +16,7 @@ from cdc.replication import lsn_text
 from cdc.router import encode_key, partition_of
 from consumers.reading import Reading
 from sql.errors import UsageError
+from sql.mask import MASKED
 from sql.model import Move
 
 Operation = Literal["insert", "update", "delete", "truncate", "touch", "read", "too large"]
@@ -26,12 +27,14 @@ _UNCHANGED: Final = "(unchanged)"  # a long value that the update did not touch:
 
 
 class Value(BaseModel):
-    """A captured column. `unchanged`: a TOASTed value that the change left alone and WAL therefore does not have."""
+    """A captured column. `unchanged`: a TOASTed value that the change left alone and WAL therefore does not have.
+    `masked`: the plan masks what is computed from it, and `***` stands for a value."""
 
     column: str
     value: str | None
     unchanged: bool = False
     changed: bool | None = None  # None: the old value is not known
+    masked: bool = False
 
 
 class Version(BaseModel):
@@ -51,8 +54,26 @@ class Version(BaseModel):
 def history(log: Log, move: Move, key: Sequence[str]) -> Iterator[Version]:
     """Every version of a key that the log holds, oldest first; reads the key's partition from its beginning.
 
-    Raises UsageError for a key with the wrong number of components, Gap when records are missing in the middle.
+    What the plan masks is masked here. Raises UsageError for a key with the wrong number of components, Gap when
+    records are missing in the middle.
     """
+    secret = move.masked_sources
+    for version in _history(log, move, key):
+        yield version if version.source is None or not secret else _masked(version, secret)
+
+
+def _masked(version: Version, secret: frozenset[tuple[str, str]]) -> Version:
+    """Without the values of these columns; whether they changed is still told."""
+    values = [
+        each.model_copy(update={"value": None if each.value is None else MASKED, "masked": True})
+        if (version.source, each.column) in secret
+        else each
+        for each in version.values
+    ]
+    return version.model_copy(update={"values": values})
+
+
+def _history(log: Log, move: Move, key: Sequence[str]) -> Iterator[Version]:
     if len(key) != len(move.key):
         names = ", ".join(column.name for column in move.key)
         raise UsageError(f"the key of {move.name} has {len(move.key)} parts ({names}), {len(key)} were given")

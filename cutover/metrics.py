@@ -32,6 +32,25 @@ _MOVE: Mapping[str, tuple[str, Callable[[MoveStatus], _Number]]] = {
     "lag_seconds": ("How old the target is", lambda it: None if it.lag_ms is None else it.lag_ms / 1000),
     "lag_bytes": ("WAL that is not applied", lambda it: it.lag_bytes),
     "dead_letters": ("Keys that could not be applied", lambda it: it.dead_letters),
+    "reconcile_match": (
+        "1: the latest reconciliation of every key said match",
+        lambda it: None if it.proof.verdict is None else it.proof.verdict == "match",
+    ),
+    "reconcile_finished_timestamp_seconds": (
+        "When the latest reconciliation of every key ended",
+        lambda it: it.proof.finished_at.timestamp() if it.proof.finished_at else None,
+    ),
+    "reconcile_compared_keys": ("Keys that it compared", lambda it: it.proof.compared),
+    "reconcile_drift_keys": ("Keys that differ, by proof, and stand", lambda it: it.proof.drift),
+    "reconcile_unproven_keys": ("Keys that differ and are not proven yet", lambda it: it.proof.unproven),
+    "reconcile_pass_keys": (
+        "Keys that the continuous pass has compared so far",
+        lambda it: it.proof.running.keys if it.proof.running else None,
+    ),
+    "reconcile_pass_expected_keys": (
+        "Keys that the continuous pass expects",
+        lambda it: it.proof.running.total if it.proof.running else None,
+    ),
     "backfill_done_keys": ("Keys touched by the backfill", lambda it: it.backfill.done),
     "backfill_expected_keys": ("Keys that the backfill expects", lambda it: it.backfill.total),
     "backfill_finished": ("1: every key has been touched", lambda it: it.backfill.finished),

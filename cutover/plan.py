@@ -89,6 +89,7 @@ class _Move(_Model):
     sources: dict[str, Literal["static"] | _Column | list[_Column]] = {}
     invariants: list[_Invariant] = []
     backfill: Backfill = "keys"
+    mask: list[_Column] = []
 
 
 class _Plan(_Model):
@@ -192,6 +193,7 @@ class _Reader:
             sources=dict(self.source(name, text, stated, len(move.key)) for text, stated in move.sources.items()),
             invariants=tuple(Invariant(it.name, it.legacy, it.consolidated) for it in move.invariants),
             backfill=move.backfill,
+            mask=tuple(move.mask),
             lines=self.lines.below(at),
         )  # fmt: skip
 

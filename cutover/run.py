@@ -37,6 +37,7 @@ class Child:
     due: float = 0.0
     delay: float = _BACKOFF[0]
     refused: bool = False
+    aside: bool = False  # it is refused nothing that the others are: it alone keeps nobody alive
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -96,7 +97,7 @@ class Supervisor:
             if not child.refused:
                 _LOG.error("%s was refused; asking again every %.0f s", child.name, _REFUSED)
             child.refused, child.due = True, now + _REFUSED
-            if not all(each.refused for each in self.children):
+            if not all(each.refused for each in self.children if not each.aside):
                 return None
             _LOG.error("every process was refused, so this one ends: cutover doctor says why; then start it again")
             return code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +14,7 @@ from cutover.status import MoveStatus, Status
 def render_status(status: Status) -> RenderableType:
     """Slot, moves and whatever is wrong, as one renderable."""
     parts: list[RenderableType] = [_slot_line(status), _moves_table(status)]
+    parts += [_proof_line(move, status.now) for move in status.moves]
     parts += [Text(f"move {move.move} is halted: {move.halted}", style="red") for move in status.moves if move.halted]
     parts += [Text(problem, style="red") for problem in status.problems]
     return Group(*parts)
@@ -55,6 +58,32 @@ def _row(move: MoveStatus) -> tuple[str, ...]:
         str(move.dead_letters),
         ", ".join(workers) or "none",
     )
+
+
+def _proof_line(move: MoveStatus, now: datetime) -> Text:
+    """What is proven of a move, and how far the pass has come."""
+    proof = move.proof
+    text = Text(f"{move.move}: ")
+    if proof.verdict is None or proof.finished_at is None:
+        text.append("never reconciled", style="yellow")
+    else:
+        age = max(0.0, (now - proof.finished_at).total_seconds())
+        text.append(proof.verdict, style="green" if proof.verdict == "match" else "bold red")
+        text.append(f" {_ago(age)} ago, {proof.compared or 0:,} keys")
+    if proof.drift:
+        text.append(f"; {proof.drift:,} keys drift (cutover reconcile)", style="bold red")
+    if proof.unproven:
+        text.append(f"; {proof.unproven:,} are not proven", style="yellow")
+    if proof.running is not None:
+        text.append(f"; the pass has compared {proof.running.keys:,} of about {proof.running.total:,}", style="dim")
+    return text
+
+
+def _ago(seconds: float) -> str:
+    for size, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} s"
 
 
 def _backfill(move: MoveStatus) -> str:

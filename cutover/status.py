@@ -57,6 +57,27 @@ class BackfillStatus(BaseModel):
     finished: bool
 
 
+class PassStatus(BaseModel):
+    """The continuous pass that is under way: keys compared, of about `total`."""
+
+    started_at: datetime
+    at: datetime  # when it kept its place last
+    keys: int
+    total: int
+
+
+class ProofStatus(BaseModel):
+    """The latest run over all of the move; None: none yet. `drift`, `unproven`: keys that stand, of any run."""
+
+    verdict: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    compared: int | None
+    drift: int
+    unproven: int
+    running: PassStatus | None
+
+
 class MoveStatus(BaseModel):
     """One move. The LSN is the minimum over its partitions, the lags the maximum (R2)."""
 
@@ -71,6 +92,7 @@ class MoveStatus(BaseModel):
     partitions: list[PartitionStatus]
     dead_letters: int
     backfill: BackfillStatus
+    proof: ProofStatus
 
 
 class Status(BaseModel):
@@ -81,6 +103,7 @@ class Status(BaseModel):
     slot: SlotStatus
     moves: list[MoveStatus]
     problems: list[str]  # what could not be read
+    now: datetime  # of the server
 
 
 def read_status(conn: Connection, plan: str, log: Log) -> Status:
@@ -110,7 +133,7 @@ def read_status(conn: Connection, plan: str, log: Log) -> Status:
         _move(move, [each for each in positions if each["move"] == move["move"]], ends.get(move["move"], []), slot)
         for move in rows
     ]
-    return Status(plan=plan, log=slot["log"], slot=_slot(slot, gap), moves=moves, problems=problems)
+    return Status(plan=plan, log=slot["log"], slot=_slot(slot, gap), moves=moves, problems=problems, now=slot["now"])
 
 
 def _rows(conn: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -149,6 +172,21 @@ def _move(
             started=move["backfill_started"],
             finished=move["finished_at"] is not None,
         ),
+        proof=_proof(move),
+    )
+
+
+def _proof(move: dict[str, Any]) -> ProofStatus:
+    running = None
+    if move["pass_started_at"] is not None:
+        running = PassStatus(
+            started_at=move["pass_started_at"], at=move["pass_at"], keys=move["pass_keys"], total=move["pass_total"]
+        )
+    return ProofStatus(
+        started_at=move["proof_started_at"],
+        finished_at=move["proof_finished_at"],
+        running=running,
+        **{name: move[name] for name in ("verdict", "compared", "drift", "unproven")},
     )
 
 

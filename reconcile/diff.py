@@ -20,6 +20,7 @@ from sql.pairs import Pairs, Side
 from sql.render import key_parameters
 
 Key = tuple[str, ...]
+Cells = tuple[list[str | None], list[str | None], list[str | None]]  # legacy, consolidated, how masked ones differ
 
 SESSION = {
     "jit": "off",
@@ -78,6 +79,7 @@ class Pace:
 
     keys: int
     fewest: int = _FEWEST_KEYS
+    aim: float = _AIM
 
     def expect(self, few: tuple[int, float], many: tuple[int, float]) -> None:
         """Keys and cost of a small and of a large chunk, in the planner's unit: cost = fixed + each * keys."""
@@ -87,7 +89,7 @@ class Pace:
     def learn(self, keys: int, seconds: float) -> None:
         """A chunk of so many keys took so long."""
         if keys > 0:
-            wanted = keys * max(0.5, (_AIM / max(seconds, 0.001)) ** 0.7)
+            wanted = keys * max(0.5, (self.aim / max(seconds, 0.001)) ** 0.7)
             self.keys = int(min(max(self.fewest, wanted), keys * 4, _MOST_KEYS))
 
     def split(self) -> None:
@@ -99,10 +101,10 @@ class Pace:
 class Comparison:
     """One session that compares one move; every method that takes a snapshot lets it go before it returns."""
 
-    def __init__(self, conn: Connection, move: Move) -> None:
+    def __init__(self, conn: Connection, move: Move, where: str | None = None) -> None:
         self.conn = conn
         self.move = move
-        self.pairs = Pairs(move, *_sorting(conn, move))
+        self.pairs = Pairs(move, *_sorting(conn, move), where)
         self.sources = [(source, columns) for source in move.sources for columns in source.keys]
         self.longest = 0.0
 
@@ -135,14 +137,15 @@ class Comparison:
             for side in ("legacy", "consolidated")
         )  # type: ignore[return-value]
 
-    def chunks(self, pace: Pace, on_split: Callable[[], None] = lambda: None) -> Iterator[Chunk | Failed]:
-        """Every key of either side, in order of the key: open-ended before the first and after the last bound."""
-        legacy, consolidated = self.estimate()
-        sides: tuple[Side, Side] = ("consolidated", "legacy") if consolidated >= legacy else ("legacy", "consolidated")
+    def chunks(
+        self, pace: Pace, on_split: Callable[[], None] = lambda: None, after: Key | None = None
+    ) -> Iterator[Chunk | Failed]:
+        """Every key of either side behind `after`, in order of the key; open-ended at both ends."""
+        sides = self.sides()
         self._calibrate(pace, sides)
-        low: Key | None = None
+        low = after
         while True:
-            high = self._next_bound(sides, low, pace.keys)
+            high = self.next_bound(sides, low, pace.keys)
             yield from self._range(low, high, pace, sides, on_split)
             if high is None:
                 return
@@ -152,14 +155,19 @@ class Comparison:
         """Ask the planner what a small chunk costs, and what a large one."""
         costs = []
         for keys in (1_000, 16_000):
-            bound = self._next_bound(sides, None, keys)
+            bound = self.next_bound(sides, None, keys)
             if bound is None:
                 return
             sql = f"EXPLAIN (FORMAT JSON) {self.pairs.chunk(low=False, high=True)}"
             costs.append((keys, float(self._one(sql, {**_bounds(None, bound), "cap": 1})[0][0]["Plan"]["Total Cost"])))
         pace.expect(*costs)
 
-    def _next_bound(self, sides: Sequence[Side], low: Key | None, keys: int) -> Key | None:
+    def sides(self) -> tuple[Side, Side]:
+        """The side that is expected to have more keys first."""
+        legacy, consolidated = self.estimate()
+        return ("consolidated", "legacy") if consolidated >= legacy else ("legacy", "consolidated")
+
+    def next_bound(self, sides: Sequence[Side], low: Key | None, keys: int) -> Key | None:
         """The end of the next chunk: so many keys on, on the larger side, or where that has no more, on the other."""
         for side in sides:
             if (bound := self._try_bound(side, low, None, keys)) is not None:
@@ -200,7 +208,7 @@ class Comparison:
                     raise CutoverError(f"the keys {low} … {high} cannot be split")
                 waiting += [(middle, high), (low, middle)]
                 continue
-            pace.learn(chunk.pairs, chunk.seconds)
+            pace.learn(chunk.pairs if self.pairs.where is None else pace.keys, chunk.seconds)
             yield chunk
 
     def compare(self, low: Key | None, high: Key | None) -> Chunk | None:
@@ -224,6 +232,24 @@ class Comparison:
             {side: len(keys) for side, keys in duplicates.items()},
             lsn, time.monotonic() - started,
         )  # fmt: skip
+
+    def disagreeing(self, low: Key | None, high: Key | None) -> list[Key]:
+        """Keys in (low, high] whose row belongs to others and differs from the mapping's, in the open snapshot."""
+        sql = self.pairs.disagreements(low=low is not None, high=high is not None)
+        return [tuple(row) for row in self._all(sql, _bounds(low, high))]
+
+    def drawn(
+        self, low: Key | None, high: Key | None, seed: int, below: int, most: int | None
+    ) -> tuple[int, list[tuple[int, Key]]]:
+        """The number of keys in (low, high] of either side, and those whose hash by `seed` is at most `below`, with it.
+
+        `most`: only so many, the lowest.
+        """
+        sql = self.pairs.drawn(low=low is not None, high=high is not None, capped=most is not None)
+        given = {**_bounds(low, high), "seed": seed, "below": below, "cap": most}
+        with self.snapshot():
+            count, found = self._one(sql, given)
+        return count, [(int(hashed), tuple(key)) for hashed, *key in found]
 
     def chosen(self, keys: Sequence[Key]) -> Chunk:
         """Compare these keys and no others, in one snapshot. A key that is on neither side does not count."""
@@ -287,12 +313,15 @@ class Comparison:
             )
         return found
 
-    def cells(self, keys: Sequence[Key]) -> dict[Key, tuple[list[str | None], list[str | None]]]:
-        """Both sides' values of the compared columns as text, for the keys given. In the snapshot that is open."""
+    def cells(self, keys: Sequence[Key]) -> dict[Key, Cells]:
+        """Both sides' values of the compared columns as text, and how those of masked ones differ, for the keys given.
+
+        In the snapshot that is open.
+        """
         if not keys:
             return {}
         rows = self._all(self.pairs.cells(), key_parameters(keys, len(self.move.key)))
-        return {keys[number - 1]: (legacy, consolidated) for number, legacy, consolidated in rows}
+        return {keys[number - 1]: (legacy, consolidated, masked) for number, legacy, consolidated, masked in rows}
 
     def different(self, most: int) -> list[Observation]:
         """Every key that differs in the snapshot that is open, `most` of them at most; ready to be proven."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 Verdict = Literal["match", "lag", "drift", "unresolved"]
 Kind = Literal["missing", "extra", "differs", "duplicate", "failed"]
@@ -23,7 +23,8 @@ class Rows(_Part):
 
     `lag` counts every key that was found in flight; `in_flight` those of them that had not arrived by the end.
     `others`: rows of the target that an `add` move neither wrote nor maps. `kept`: rows of others that differ from
-    the mapping and stay as they are, by the plan's rule; they are among `match`. `skipped`: keys that could not be
+    the mapping and stay as they are, by the plan's rule; `accepted`: by somebody's decision about these very values;
+    both are among `match`. `skipped`: keys that could not be
     compared at all.
     """
 
@@ -37,20 +38,32 @@ class Rows(_Part):
     skipped: int = 0
     in_flight: int = 0
     kept: int = 0
+    accepted: int = 0
     others: int = 0
 
 
 class Cell(_Part):
-    """One column's value on both sides, as PostgreSQL prints it; None is NULL."""
+    """One column's value on both sides, as PostgreSQL prints it; None is NULL.
+
+    `masked`: how the two differ in kind, where the plan masks the column; `***` then stands for a value.
+    """
 
     legacy: str | None
     consolidated: str | None
+    masked: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _bare(self, handler: SerializerFunctionWrapHandler) -> dict[str, str | None]:
+        """Without `masked` where nothing is."""
+        found: dict[str, str | None] = handler(self)
+        return found if self.masked is not None else {"legacy": self.legacy, "consolidated": self.consolidated}
 
 
 class Difference(_Part):
     """One key and what became of it. `conflict`: the row is not the move's own, which therefore never writes it.
 
-    `first_seen`: when a stored run listed it first, without a match of the whole move in between.
+    `first_seen`, `last_seen`: the first and the latest stored run that listed it, with none between them that saw it
+    equal.
     """
 
     key: list[str]
@@ -61,16 +74,61 @@ class Difference(_Part):
     conflict: bool = False
     snapshot_lsn: str | None = None
     first_seen: datetime | None = None
+    last_seen: datetime | None = None
+
+
+class Gone(_Part):
+    """A difference that is no more; `kind` and `verdict` as last seen, `gone_at`: the first run that saw it equal."""
+
+    key: list[str]
+    kind: Kind
+    verdict: Verdict
+    first_seen: datetime
+    last_seen: datetime
+    gone_at: datetime
 
 
 class InvariantResult(_Part):
-    """Both sides of an invariant. `holds` is None when it could not be told; `reason` says why."""
+    """Both sides of an invariant. `holds` is None when it could not be told; `reason` says why. `masked`: it could show
+    a masked column, so `***` stands for both sides."""
 
     name: str
     legacy: object
     consolidated: object
     holds: bool | None
     reason: str | None = None
+    masked: bool = False
+
+
+class Sample(_Part):
+    """Keys drawn at random: `drawn` of `keys`, by `seed`. `differ`: of those drawn, the ones not seen to be equal.
+
+    With `confidence` fewer than `fewer_than` of all keys differ.
+    """
+
+    asked: str
+    seed: int
+    keys: int
+    drawn: int
+    differ: int
+    confidence: float
+    fewer_than: int
+
+
+class Scope(_Part):
+    """What was compared of the move; all None: every key in every column.
+
+    `keys`: how they were chosen. `columns`: these alone. `where`: a key counts when either side satisfies it.
+    """
+
+    keys: str | None = None
+    columns: list[str] | None = None
+    where: str | None = None
+    sample: Sample | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.keys is None and self.columns is None and self.where is None and self.sample is None
 
 
 class ColumnCoverage(_Part):
@@ -79,6 +137,25 @@ class ColumnCoverage(_Part):
     column: str
     status: Literal["mapped", "waived", "missing"]
     reason: str | None = None
+
+
+class SourceRows(_Part):
+    """A legacy table by itself. `told`: why it was not counted.
+
+    `keys`: distinct ones; `several`: those with more than one row, `most` at most (one-to-many, or duplicates).
+    `orphans`: rows with a key that the mapping does not show, left over or left out on purpose; `orphan_keys`: a few.
+    `without_key`: rows with a NULL in it.
+    """
+
+    source: str
+    rows: int = 0
+    keys: int = 0
+    several: int = 0
+    most: int = 0
+    orphans: int = 0
+    orphan_keys: list[list[str]] = []
+    without_key: int = 0
+    told: str | None = None
 
 
 class Quarantined(_Part):
@@ -102,6 +179,7 @@ class MoveReport(_Part):
 
     `first_lsn`, `snapshot_lsn`: the first and the last snapshot's LSN. `columns`: in how many keys that differ a column
     does. `kinds`, `columns` and `differences` are of what stands: drift, unresolved, still in flight.
+    `gone`: differences of earlier runs that are equal now, the latest first, of `gone_in_all` in the last 90 days.
     `longest_snapshot_ms`: of all snapshots, the invariants' included. `who`: the database role that compared;
     `version`: this service's.
     """
@@ -119,18 +197,23 @@ class MoveReport(_Part):
     differences: list[Difference] = []
     listed: int = 0
     capped: bool = False
+    gone: list[Gone] = []
+    gone_in_all: int = 0
     conflicts: int = 0
     duplicates: dict[str, int] = {}
     null_keys: dict[str, int] = {}
     quarantined: list[Quarantined] = []
+    sources: list[SourceRows] = []
     invariants: list[InvariantResult] = []
     coverage: list[ColumnCoverage] = []
     compared_columns: list[str] = []
+    masked_columns: list[str] = []
     dead_letters: int = 0
     rounds: int = 0
     chunks: Chunks = Chunks()
     longest_snapshot_ms: float = 0.0
     exact: bool = True
+    scope: Scope = Scope()
     who: str | None = None
     version: str | None = None
     started_at: datetime

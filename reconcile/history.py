@@ -1,13 +1,21 @@
-"""What earlier reconciliations of a move said: since when a difference has been seen, and how the runs went."""
+"""What runs of a move said, and what became of the differences that they found: seen first, seen last, gone since."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
-from reconcile.document import Verdict
-from sql.connection import Connection
+from reconcile.diff import Key
+from reconcile.document import Difference, Gone, MoveReport, Verdict
+from reconcile.scope import Selection
+from sql.connection import Connection, own
 from sql.files import load
+from sql.model import Move, Plan
+
+_MOST_GONE = 100  # that a report lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +32,86 @@ class Ran:
 
 
 def runs(conn: Connection, plan: str, move: str, most: int = 60) -> list[Ran]:
-    """The latest runs of a move, oldest first."""
+    """The latest runs over all of a move, oldest first."""
     rows = conn.execute(load("reconcile/runs"), {"plan": plan, "move": move, "most": most}).fetchall()
     return [Ran(*row) for row in rows]
 
 
-def first_seen(conn: Connection, plan: str, move: str) -> dict[tuple[str, ...], datetime]:
-    """Since when each key has been listed as different, without a match of the whole move in between."""
-    rows = conn.execute(load("reconcile/first_seen"), {"plan": plan, "move": move}).fetchall()
-    return {tuple(key): at for key, at in rows}
+def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selection) -> MoveReport:
+    """Keep the run and what became of its differences; returns the report with their ages, as it was kept."""
+    with own(conn):
+        remember(conn, plan.name, report, selection)
+        report = aged(conn, plan.name, report)
+        conn.execute(
+            load("reconcile/record").encode(),
+            {
+                "plan": plan.name,
+                "move": report.move,
+                "digest": plan.digest,
+                "verdict": report.verdict,
+                "snapshot_lsn": report.snapshot_lsn,
+                "applied_lsn": report.applied_lsn,
+                "exact": report.exact,
+                "document": report.model_dump_json(),
+                "started_at": report.started_at,
+            },
+        )
+        if report.exact:
+            given = {"verdict": report.verdict, "started_at": report.started_at, "compared": report.rows.compared}
+            conn.execute(load("reconcile/proven").encode(), {"plan": plan.name, "move": report.move, **given})
+    return report
+
+
+def remember(conn: Connection, plan: str, report: MoveReport, selection: Selection) -> None:
+    """What the run listed stands; what stood, was compared in every column and was not listed is gone.
+
+    A run that cut its list or could not compare some keys tells of none that it is gone.
+    """
+    given = {"plan": plan, "move": report.move, "differences": _told(report.differences), "at": report.started_at}
+    if report.differences:
+        conn.execute(load("reconcile/stand"), given)
+    told = not (report.capped or report.rows.skipped or report.chunks.failed)
+    if told and (selection.whole or (selection.keys is not None and selection.columns is None)):
+        conn.execute(load("reconcile/gone"), given | {"keys": _keys(selection.keys)})
+
+
+def stand(conn: Connection, move: Move, differences: Sequence[Difference]) -> None:
+    """These differences have been seen just now, by a run that has not ended."""
+    if differences:
+        given = {"plan": move.plan, "move": move.name, "differences": _told(differences), "at": datetime.now(UTC)}
+        conn.execute(load("reconcile/stand"), given)
+
+
+def _told(differences: Sequence[Difference]) -> str:
+    return json.dumps([{"key": it.key, "kind": it.kind, "verdict": it.verdict} for it in differences])
+
+
+def aged(conn: Connection, plan: str, report: MoveReport) -> MoveReport:
+    """With the times at which each listed difference was seen first and last, and those that are gone."""
+    given = {"plan": plan, "move": report.move}
+    rows = conn.execute(
+        load("reconcile/standing"), {**given, "keys": _keys([tuple(it.key) for it in report.differences])}
+    ).fetchall()
+    seen = {tuple(key): (first, last) for key, first, last in rows}
+    now = (report.started_at, report.started_at)
+    differences = [
+        it.model_copy(update=dict(zip(("first_seen", "last_seen"), seen.get(tuple(it.key), now), strict=True)))
+        for it in report.differences
+    ]
+    gone = conn.execute(load("reconcile/latest_gone"), {**given, "most": _MOST_GONE}).fetchall()
+    return report.model_copy(
+        update={
+            "differences": differences,
+            "gone": [_gone(row) for row in gone],
+            "gone_in_all": gone[0][-1] if gone else 0,
+        }
+    )
+
+
+def _gone(row: Sequence[Any]) -> Gone:
+    key, kind, verdict, first_seen, last_seen, gone_at, _ = row
+    return Gone(key=key, kind=kind, verdict=verdict, first_seen=first_seen, last_seen=last_seen, gone_at=gone_at)
+
+
+def _keys(keys: Sequence[Key] | None) -> str | None:
+    return None if keys is None else json.dumps(keys)

@@ -12,8 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reconcile.document import Difference, MoveReport, ReconcileDocument
+from reconcile.document import Cell, Difference, MoveReport, ReconcileDocument
 from reconcile.history import Ran
+from reconcile.scope import words
 from sql.errors import UsageError
 from sql.model import Plan
 from sql.render import look
@@ -56,7 +57,7 @@ def render(document: ReconcileDocument, plan: Plan, runs: Mapping[str, Sequence[
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"value": value, "count": lambda number: f"{number:,}", "moment": moment}
+    environment.filters |= {"value": value, "cell": _cell, "count": lambda number: f"{number:,}", "moment": moment}
     return environment.get_template(_TEMPLATE).render(
         document=document,
         made=datetime.now(UTC),
@@ -65,6 +66,7 @@ def render(document: ReconcileDocument, plan: Plan, runs: Mapping[str, Sequence[
         matrix=matrix,
         look=lambda report, difference: look(plan.move(report.move), difference.key),
         age=age,
+        words=words,
     )
 
 
@@ -80,6 +82,13 @@ def value(text: object) -> Markup:
     shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in body)
     blank = Markup('<span class="blank" title="blank">·</span>')
     return blank * lead + escape(shown) + blank * (len(whole) - lead - len(body))
+
+
+def _cell(text: str | None, cell: Cell) -> Markup:
+    """One side of a cell; of a masked one how it differs, and no value."""
+    if cell.masked is None or text is None:
+        return value(text)
+    return Markup('<span class="null">{} {}</span>').format(text, cell.masked)
 
 
 def matrix(report: MoveReport) -> list[tuple[str, int, dict[str, int]]]:

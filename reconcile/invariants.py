@@ -19,6 +19,7 @@ from reconcile.diff import Comparison, Key, of_data
 from reconcile.document import InvariantResult
 from reconcile.verdicts import Observation
 from sql.catalog import read_tables
+from sql.mask import MASKED, hides
 from sql.model import Invariant
 from sql.overlay import overlay
 from sql.render import key_parameters
@@ -114,6 +115,8 @@ def _compared(
         False,
     )
     comparison.conn.execute("SET LOCAL enable_nestloop = on", prepare=False)
+    if hides(comparison.move, invariant):
+        return InvariantResult(name=invariant.name, legacy=MASKED, consolidated=MASKED, holds=holds, masked=True)
     return InvariantResult(name=invariant.name, legacy=_readable(left), consolidated=_readable(right), holds=holds)
 
 

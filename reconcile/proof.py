@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from typing import Any
 import psycopg
 
 from cdc.replication import lsn_number, lsn_text
-from reconcile.diff import FAILS, Comparison, Failed, Key, of_data
-from reconcile.verdicts import Circumstances, Judgement, Observation, judge, unproven
+from reconcile.diff import FAILS, Cells, Comparison, Failed, Key, of_data
+from reconcile.verdicts import ACCEPTED, Circumstances, Judgement, Observation, judge, unproven
 from sql.connection import Connection, own
 from sql.errors import CutoverError
 from sql.files import load
@@ -68,13 +69,34 @@ class Outcome:
 
     seen: Observation
     judgement: Judgement
-    cells: tuple[list[str | None], list[str | None]] | None = None
+    cells: Cells | None = None
+
+
+def progress(conn: Connection, move: Move) -> Progress:
+    """Read how far a move is applied."""
+    row = conn.execute(load("reconcile/progress").encode(), {"plan": move.plan, "move": move.name}).fetchone()
+    if row is None:
+        raise CutoverError(f"move {move.name} is not prepared", cure=f"cutover prepare {move.name}")
+    applied, positions, partitions, *rest = row
+    halted, gap, refreshed_until, refresh_applied, backfill, capturing, mark = rest
+    return Progress(
+        applied=None if applied is None else lsn_number(applied),
+        complete=positions == partitions,
+        halted=halted,
+        gap=gap,
+        refreshed_until=refreshed_until,
+        refresh_applied=refresh_applied,
+        backfill=backfill,
+        capturing=capturing,
+        mark=mark,
+    )
 
 
 class Prover:
     """Proves what became of keys that differed. `writer` is a second session: it commits the marker.
 
-    `on_round` is told the number of each round and of the keys that are still open.
+    `on_round` is told the number of each round and of the keys that are still open. `whole` compares every column,
+    where `comparison` does not.
     """
 
     def __init__(
@@ -84,13 +106,19 @@ class Prover:
         move: Move,
         timeout: float,
         on_round: Callable[[int, int], None],
+        whole: Comparison | None = None,
     ) -> None:
+        self.whole = whole or comparison
         self.comparison, self.writer, self.move, self.timeout = comparison, writer, move, timeout
         self.on_round = on_round
         self.rounds = 0
         self.failed: list[Failed] = []
         self._waited = 0.0
         self._stood_at: str | None = None  # where the stream stood when it was given up
+
+    def anew(self) -> None:
+        """Let the proofs that follow wait as long as the first ones might."""
+        self._waited, self._stood_at = 0.0, None
 
     def prove(self, candidates: Sequence[Observation], list_cells: int) -> list[Outcome]:
         """Judge every candidate, and read the cells of the first `list_cells` that stand.
@@ -163,7 +191,9 @@ class Prover:
             cells = self.comparison.cells(standing[: max(0, list_cells)])
             lsn = self.comparison.lsn()
         outcomes = []
-        for now, judgement in found:
+        accepted = self._accepted([now for now, judgement in found if judgement and _disagrees(now, judgement)])
+        for now, told in found:
+            judgement = Judgement("match", told.kind, ACCEPTED, settled=True) if told and now.key in accepted else told
             if judgement is None:
                 histories[now.key] = [*histories[now.key][-20:], replace(now, lsn=lsn)]
             else:
@@ -175,22 +205,7 @@ class Prover:
 
     def progress(self) -> Progress:
         """Read how far the move is applied."""
-        row = self.writer.execute(load("reconcile/progress").encode(), self._names).fetchone()
-        if row is None:
-            raise CutoverError(f"move {self.move.name} is not prepared", cure=f"cutover prepare {self.move.name}")
-        applied, positions, partitions, *rest = row
-        halted, gap, refreshed_until, refresh_applied, backfill, capturing, mark = rest
-        return Progress(
-            applied=None if applied is None else lsn_number(applied),
-            complete=positions == partitions,
-            halted=halted,
-            gap=gap,
-            refreshed_until=refreshed_until,
-            refresh_applied=refresh_applied,
-            backfill=backfill,
-            capturing=capturing,
-            mark=mark,
-        )
+        return progress(self.writer, self.move)
 
     def _wait(self, lsn: int, deadline: float) -> Wait:
         """Wait until `lsn` is applied in every partition, and the touches of the refresh that are in the log."""
@@ -235,6 +250,19 @@ class Prover:
         text = f"SELECT {columns} FROM ({sql}) AS due ({names})"
         return {tuple(row) for row in self.comparison.conn.execute(text.encode(), given, prepare=False)}
 
+    def _accepted(self, seen: Sequence[Observation]) -> set[Key]:
+        """Of rows of others that differ: those that somebody has decided to leave, being exactly what they are now."""
+        if not seen:
+            return set()
+        given = {**self._names, "keys": json.dumps([it.key for it in seen])}
+        rows = self.writer.execute(load("reconcile/accepted").encode(), given).fetchall()
+        decided = {tuple(key): (legacy, consolidated) for key, legacy, consolidated in rows}
+        if not decided:
+            return set()
+        with self.whole.snapshot():  # a look at some columns must know the decision about all of them
+            now = self.whole.observed(list(decided))
+        return {key for key, it in now.items() if decided[key] == (it.legacy, it.consolidated)}
+
     def _dead(self) -> dict[Key, str]:
         rows = self.writer.execute(load("reconcile/dead").encode(), self._names)
         return {tuple(key): sqlstate for key, sqlstate in rows}
@@ -246,6 +274,10 @@ class Prover:
     @property
     def _names(self) -> dict[str, Any]:
         return {"plan": self.move.plan, "move": self.move.name}
+
+
+def _disagrees(now: Observation, judgement: Judgement) -> bool:
+    return judgement.verdict == "drift" and now.conflict
 
 
 def _listed(outcomes: Sequence[Outcome]) -> int:

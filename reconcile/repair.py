@@ -19,7 +19,7 @@ from sql.model import Move, Plan
 
 _ACKNOWLEDGE: Final = 60.0  # seconds that the log has to take the touches
 _LOOK: Final = 0.02
-_NAMED: Final = 1000  # keys that the record of a repair names
+_NAMED: Final = 10_000  # keys that one event of a repair names
 _EVENT: Final = "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'repair', %s)"
 
 
@@ -32,18 +32,47 @@ def repair(
     patience: float = 60.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Touch these keys, by move, and wait until the consumers have applied the touches; recorded in cutover.event.
+    """Record in cutover.event which keys are to be touched, all of them, and then `mend` them.
+
+    The record comes first: whatever becomes of this process, nothing was touched that it does not name.
+    """
+    with connect(dsn, f"repair {plan.name}") as conn:
+        for name, found in keys.items():
+            _record(conn, plan.move(name), found)
+    mend(dsn, plan, log, keys, patience=patience, progress=progress)
+
+
+def mend(
+    dsn: str,
+    plan: Plan,
+    log: Log,
+    keys: Mapping[str, Sequence[Key]],
+    *,
+    patience: float = 60.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Touch these keys, by move, and wait until the consumers have applied the touches.
 
     Nothing is written to a target here: converge decides anew, by what the mapping says then. Raises NotProven when the
     consumers make no progress for `patience` seconds (the touches stay in the log), Unreachable.
     """
     with connect(dsn, f"repair {plan.name}") as conn:
-        ends = {name: _touch(conn, plan.move(name), log, found) for name, found in keys.items()}
+        ends = {name: _touch(plan.move(name), log, found) for name, found in keys.items()}
         _wait(conn, plan, ends, patience, progress)
 
 
-def _touch(conn: Connection, move: Move, log: Log, keys: Sequence[Key]) -> list[int]:
-    """Append the touches and record them; the offsets at which they end."""
+def _record(conn: Connection, move: Move, keys: Sequence[Key]) -> None:
+    """One event for each portion of the keys, in one transaction."""
+    parts = -(-len(keys) // _NAMED)
+    with own(conn):
+        for part in range(parts):
+            named = [list(key) for key in keys[part * _NAMED : (part + 1) * _NAMED]]
+            detail = {"keys": len(keys), "part": part + 1, "parts": parts, "named": named}
+            conn.execute(_EVENT, (move.plan, move.name, Jsonb(detail)))
+
+
+def _touch(move: Move, log: Log, keys: Sequence[Key]) -> list[int]:
+    """Append the touches; the offsets at which they end."""
     writer = log.writer()
     try:
         touch(writer, move, keys)
@@ -51,9 +80,6 @@ def _touch(conn: Connection, move: Move, log: Log, keys: Sequence[Key]) -> list[
             raise Unreachable("the log does not acknowledge touches", cure="check the log, then try again")
     finally:
         writer.close()
-    with own(conn):
-        detail = {"keys": len(keys), "first": [list(key) for key in keys[:_NAMED]]}
-        conn.execute(_EVENT, (move.plan, move.name, Jsonb(detail)))
     return log.end_offsets(move.topic)
 
 

@@ -9,6 +9,7 @@ from cdc.replication import lsn_text
 from reconcile.diff import Chunk, Failed, Key
 from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
+from reconcile.verdicts import ACCEPTED
 from sql.model import Move
 
 NULL_KEYS = "rows without a key"
@@ -44,6 +45,13 @@ class Tally:
         self.duplicates.update({str(side): number for side, number in chunk.duplicates.items()})
         self.at(chunk.lsn)
 
+    def again(self, chunk: Chunk) -> None:
+        """Keys that were withdrawn, compared anew: the rows of their sides have been counted already."""
+        self.counts["compared"] += chunk.pairs
+        self.counts["match"] += chunk.pairs - len(chunk.different)
+        self.counts["kept"] += chunk.kept
+        self.at(chunk.lsn)
+
     def at(self, lsn: int) -> None:
         """A snapshot was taken whose commits are all at or before this LSN."""
         self.first_lsn = lsn if self.first_lsn is None else self.first_lsn
@@ -67,6 +75,7 @@ class Tally:
         self.counts[judgement.verdict] += 1
         self.at(seen.lsn)
         if judgement.settled:
+            self.counts["accepted"] += judgement.reason == ACCEPTED
             return
         self.counts["in_flight"] += judgement.verdict == "lag"
         self.conflicts += seen.conflict
@@ -88,6 +97,20 @@ class Tally:
                 snapshot_lsn=lsn_text(seen.lsn),
             )
         )
+
+    def withdraw(self, difference: Difference) -> None:
+        """Take back what `outcome` added for a key that is listed; it is to be judged anew."""
+        self.listed.remove(difference)
+        self.counts[difference.verdict] -= 1
+        self.counts["in_flight"] -= difference.verdict == "lag"
+        self.counts["compared"] -= 1
+        self.kinds[difference.kind] -= 1
+        self.conflicts -= difference.conflict
+        if difference.kind == "differs":
+            self.columns.subtract(difference.cells.keys())
+        if difference.verdict != "drift" and difference.reason:
+            self.reasons[difference.reason] -= 1
+            self.reasons += Counter()  # without those that nothing is left of
 
     def verdict(self, invariants: list[InvariantResult]) -> Verdict:
         """Drift before what could not be told, that before lag; nothing compared is no proof (R5)."""
@@ -136,7 +159,11 @@ class Tally:
             return {}
         wanted = set(outcome.seen.columns) if outcome.judgement.kind == "differs" else None
         return {
-            column.name: Cell(legacy=legacy, consolidated=consolidated)
-            for column, legacy, consolidated in zip(self.move.written, *outcome.cells, strict=True)
+            column.name: Cell(
+                legacy=legacy,
+                consolidated=consolidated,
+                masked=(unlike if wanted else "one side has no row") if column.name in self.move.mask else None,
+            )
+            for column, legacy, consolidated, unlike in zip(self.move.written, *outcome.cells, strict=True)
             if wanted is None or column.name in wanted
         }

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Verdict
+from reconcile.scope import words
 
 _COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value
@@ -27,7 +28,7 @@ def show(document: ReconcileDocument, console: Console) -> None:
 def render(report: MoveReport) -> RenderableType:
     """One move: covered first, then the verdict in one sentence, then the details."""
     parts: list[RenderableType] = [_covered(report), _verdict(report)]
-    for part in (_columns(report), _cells(report), _invariants(report), _left_out(report)):
+    for part in (_columns(report), _cells(report), _invariants(report), _sources(report), _left_out(report)):
         if part is not None:
             parts.append(Padding(part, (0, 0, 0, 2)))
     return Padding(Group(*parts), (0, 0, 1, 0))
@@ -56,16 +57,24 @@ def _covered(report: MoveReport) -> RenderableType:
     state = f"{chunks.done:,} done, {chunks.split:,} split, {chunks.failed:,} failed"
     grid.add_row("[dim]chunks[/]", f"{state}; longest {chunks.longest_ms:.0f} ms")
     grid.add_row("[dim]columns[/]", escape(", ".join(report.compared_columns)) or "none")
+    if report.masked_columns:
+        grid.add_row("[dim]masked[/]", escape(", ".join(report.masked_columns)))
     grid.add_row("[dim]WAL[/]", f"compared up to {report.snapshot_lsn}, applied up to {report.applied_lsn}")
-    how = "every key" if report.exact else "a part of the keys"
-    grid.add_row("[dim]how[/]", f"{how}, {report.rounds} rounds of proof, {report.seconds:.1f} s")
+    grid.add_row(
+        "[dim]how[/]", f"{escape(words(report.scope))}, {report.rounds} rounds of proof, {report.seconds:.1f} s"
+    )
     return Group(Text(report.move, style="bold"), Padding(grid, (0, 0, 0, 2)))
 
 
 def _verdict(report: MoveReport) -> RenderableType:
     colour = _COLOUR[report.verdict]
     lines: list[RenderableType] = [
-        Padding(Text.assemble((report.verdict.upper(), colour), "  ", report.sentence), (0, 0, 0, 2))
+        Padding(
+            Text.assemble(
+                (report.verdict.upper(), colour), "" if report.exact else " (not exact)", "  ", report.sentence
+            ),
+            (0, 0, 0, 2),
+        )
     ]
     lines += [Padding(Text(f"- {finding}"), (0, 0, 0, 4)) for finding in report.findings]
     return Group(*lines)
@@ -116,10 +125,17 @@ def _add(table: Table, difference: Difference) -> int:
             verdict,
             kind if at == 0 else "",
             Text(column),
-            visible(cell.legacy) if cell else "",
-            visible(cell.consolidated) if cell else "",
+            _shown(cell, cell.legacy) if cell else "",
+            _shown(cell, cell.consolidated) if cell else "",
         )
     return len(cells)
+
+
+def _shown(cell: Cell, value: str | None) -> Text:
+    """One side of a cell; of a masked one how it differs, and no value."""
+    if cell.masked is None or value is None:
+        return visible(value)
+    return Text(f"{value} {cell.masked}", style="dim")
 
 
 def _invariants(report: MoveReport) -> RenderableType | None:
@@ -141,12 +157,40 @@ def _holds(result: InvariantResult) -> Text:
     return Text("yes", style="green") if result.holds else Text("NO", style="bold red")
 
 
+def _sources(report: MoveReport) -> RenderableType | None:
+    """The legacy tables by themselves: one-to-many, orphans, duplicates."""
+    if not report.sources:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("legacy table", overflow="fold")
+    for name in ("rows", "keys", "keys with several", "at most", "not in the mapping", "without a key"):
+        table.add_column(name, justify="right")
+    table.add_column("for example", overflow="fold")
+    for each in report.sources:
+        if each.told is not None:
+            table.add_row(escape(each.source), *[""] * 6, escape(each.told))
+            continue
+        figures = (each.rows, each.keys, each.several, each.most, each.orphans, each.without_key)
+        examples = ", ".join(" ".join(key) for key in each.orphan_keys)
+        table.add_row(escape(each.source), *(f"{figure:,}" for figure in figures), escape(examples))
+    return table
+
+
 def _left_out(report: MoveReport) -> RenderableType | None:
     lines = [f"quarantined: {it.rows:,} rows, {it.reason}" for it in report.quarantined]
     if report.rows.kept:
         lines.append(f"kept: {report.rows.kept:,} rows of others differ from the mapping and stay as they are, by rule")
+    if report.rows.accepted:
+        lines.append(f"accepted: {report.rows.accepted:,} rows of others differ from the mapping and stay, by decision")
     if report.rows.others:
         lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
+    if report.gone:
+        latest = report.gone[0]
+        lines.append(
+            f"gone: {report.gone_in_all:,} keys that differed before are equal now, the latest {' '.join(latest.key)}"
+            f" ({latest.kind}, seen {latest.first_seen:%Y-%m-%d %H:%M} to {latest.last_seen:%Y-%m-%d %H:%M},"
+            f" equal since {latest.gone_at:%Y-%m-%d %H:%M})"
+        )
     if report.dead_letters:
         lines.append(f"dead letters: {report.dead_letters:,} (cutover dead-letters list)")
     waived = sum(column.status == "waived" for column in report.coverage)

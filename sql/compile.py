@@ -64,6 +64,7 @@ def understand(conn: Connection, file: str, spec: MoveSpec, aggregates: frozense
         overridden=frozenset(spec.sources), clock_declared=spec.refresh is not None,
     )  # fmt: skip
     _refuse_unknown_sources(file, spec, analysis, tables)
+    _refuse_unmaskable(file, spec, analysis, tables, additions)
     outputs, functions = describe_mapping(conn, spec, tables, analysis, additions)
     added = describe_added(conn, additions, spec.target)
     due = describe_due(conn, spec)
@@ -101,6 +102,7 @@ def assemble(plan: str, it: Understood) -> Move:
         invariants=spec.invariants,
         backfill=spec.backfill,
         unmapped=unmapped(it),
+        mask=frozenset(spec.mask),
     )
 
 
@@ -175,6 +177,25 @@ def _refuse_unknown_sources(file: str, spec: MoveSpec, analysis: MappingAnalysis
             if column not in there:
                 message = f"{name} has no column {quote(column)}"
                 raise PlanError(message, file=file, line=line, cure=_did_you_mean(column, there))
+
+
+def _refuse_unmaskable(
+    file: str, spec: MoveSpec, analysis: MappingAnalysis, tables: Mapping[Name, Table], additions: Additions
+) -> None:
+    """A mask that is misspelt would show what it should hide."""
+    target = tables.get(spec.target)
+    known = [column.name for column in target.columns] if target else []
+    known += [*additions.of(spec.target), *(output.name for output in analysis.outputs)]
+    for column in spec.mask:
+        if column in spec.key:
+            message = f"{quote(column)} is of the key, which names its row everywhere, and cannot be masked"
+            raise PlanError(
+                message, file=file, line=spec.line("mask"), cure="key the move by something that may be seen"
+            )
+        if column not in known:
+            message = f"mask: {spec.target} has no column {quote(column)}"
+            cure = _did_you_mean(column, dict.fromkeys(known))
+            raise PlanError(message, file=file, line=spec.line("mask"), cure=cure)
 
 
 def _did_you_mean(word: str, known: Iterable[str], *, quoted: bool = True) -> str | None:

@@ -4,7 +4,7 @@
 |---|---|---|
 | capture | stream the publication, keep its own progress | read any table of the application by SQL |
 | consume | read the mapping, write what the moves write | own, alter, drop, truncate |
-| reconcile | read both sides, record its runs | write any table of the application |
+| reconcile | read both sides, see versions of legacy rows, record its runs | write any table of the application |
 | flip | replace the facades, which it owns, and move the moves' sides | write any table of the application |
 """
 
@@ -23,8 +23,15 @@ PARTS: Final[tuple[Part, ...]] = ("capture", "consume", "reconcile", "flip")
 Columns = frozenset[str] | None  # None: the whole table
 
 _PROGRESS: Final = ("schema_version", "plan", "move", "position", "backfill")
+_PROVEN: Final = ("reconcile_run", "difference", "proof")
 _OPEN_LETTERS: Final = frozenset({"plan", "move", "state"})  # to count them: not the keys, not the messages
 _EVENT: Final = frozenset({"plan", "move", "what", "detail"})
+_PROOF: Final = frozenset(  # without the place, which has cells in it
+    {"plan", "move", "verdict", "started_at", "finished_at", "compared", "pass_started_at", "pass_at", "pass_keys",
+     "pass_total"}
+)  # fmt: skip
+_STANDING: Final = frozenset({"plan", "move", "verdict", "gone_at"})  # to count them: not the keys
+_VERSION: Final = ("tableoid", "ctid", "xmin")  # by which a proof sees that a row has not changed; no value of it
 _GAP: Final = frozenset({"gap", "gap_since"})
 _HALT: Final = frozenset({"halted", "halted_lsn"})
 _REFRESHED: Final = frozenset({"refreshed_until", "refreshed_offsets", "clock_low", "clock_high"})
@@ -34,12 +41,18 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
     "capture": (
         *(("SELECT", table, None) for table in _PROGRESS),
         ("SELECT", "dead_letter", _OPEN_LETTERS),
+        ("SELECT", "proof", _PROOF),
+        ("SELECT", "difference", _STANDING),
         ("UPDATE", "plan", _GAP | {"confirmed_lsn"}),
         ("UPDATE", "move", _HALT),
         ("INSERT", "event", _EVENT),
     ),
     "consume": (
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "replay")),
+        ("SELECT", "proof", _PROOF),
+        ("SELECT", "difference", _STANDING),
+        *(("SELECT", table, None) for table in ("accepted", "review")),
+        *((right, "accepted", None) for right in ("INSERT", "UPDATE")),
         *(("INSERT", table, None) for table in ("dead_letter", "backfill", "replay")),
         *(("UPDATE", table, None) for table in ("dead_letter", "backfill", "replay", "position")),
         ("UPDATE", "plan", _GAP),
@@ -47,11 +60,17 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         ("INSERT", "event", _EVENT),
     ),
     "reconcile": (
-        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", "reconcile_run")),
+        *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", *_PROVEN)),
+        *(("SELECT", table, None) for table in ("accepted", "review")),
         ("INSERT", "reconcile_run", None),
+        ("INSERT", "review", None),
+        *((right, "proof", None) for right in ("INSERT", "UPDATE")),
+        *((right, "difference", None) for right in ("INSERT", "UPDATE", "DELETE")),
     ),
     "flip": (
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "event", "reconcile_run")),
+        ("SELECT", "proof", _PROOF),
+        ("SELECT", "difference", _STANDING),
         ("UPDATE", "move", frozenset({"side", "percent"})),
         ("INSERT", "event", _EVENT),
     ),
@@ -147,6 +166,10 @@ def _of_move(part: Part, move: Move, columns: Mapping[Name, Iterable[str]]) -> I
         return
     if move.owned is not None:
         yield from _on(move.owned, "SELECT")
+    if part == "reconcile":
+        yield from _on(move.target, "SELECT", _VERSION)
+        for source in move.sources:
+            yield from _on(source.name, "SELECT", {*_VERSION, *(name for key in source.keys for name in key)})
     if part == "consume":
         yield from _written(move)
         if move.backfill == "rows":

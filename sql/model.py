@@ -125,6 +125,7 @@ class Move:
     invariants: tuple[Invariant, ...] = ()
     backfill: Backfill = "keys"  # rows: the backfill puts the sources' rows into the log too, for `restore`
     unmapped: tuple[tuple[Name, str], ...] = ()  # legacy columns that are neither mapped nor waived
+    mask: frozenset[str] = frozenset()  # target columns whose values are never shown or stored
 
     @property
     def topic(self) -> str:
@@ -137,6 +138,15 @@ class Move:
     @property
     def owned(self) -> Name | None:
         return Name("cutover", f"owned_{self.plan}_{self.name}") if self.rows == "add" else None
+
+    @property
+    def masked_sources(self) -> frozenset[tuple[str, str]]:
+        """The source columns (table as in SQL, column) that a masked column is computed from."""
+        found = {(self.target.sql, name) for name in self.mask}
+        for column in self.columns:
+            if column.name in self.mask:
+                found |= {(source.sql, name) for source, name in column.origin}
+        return frozenset(found)
 
     @property
     def written(self) -> tuple[TargetColumn, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sql.compare import any_differs, differs, image
+from sql.mask import MASKED, literal, unlike
 from sql.model import Move, Source
 from sql.names import Name, quote
 from sql.render import _parameterised, _placeholder, base_type
@@ -20,7 +21,7 @@ Side = Literal["legacy", "consolidated"]
 _CAP = "cap"
 # Aliases that no column of a plan has.
 _MINE, _ROWS, _VERSION, _NUMBER = '"#mine"', '"#rows"', '"#version"', '"#number"'
-_FIRST = '"#1"'
+_FIRST, _HASH, _WHERE = '"#1"', '"#hash"', '"#where"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Pairs:
     move: Move
     collations: tuple[str | None, ...]
     target_unique: bool
+    where: str | None = None  # a condition on `r`: only keys that satisfy it on either side count
 
     # -- chunks --------------------------------------------------------------------------------------------------------
 
@@ -55,7 +57,37 @@ class Pairs:
             f" count(*) FILTER (WHERE {scope}), {kept},"
             f" coalesce(array_length({keys}, 1), 0), ({keys})[1:{_placeholder(_CAP)}::int]"
             f" FROM ({self._side('legacy', low, high)}) v FULL JOIN ({self._side('consolidated', low, high)}) t"
-            f" ON {self._same('v', 't')}"
+            f" ON {self._same('v', 't')}{self._satisfied('v', 't')}"
+        )
+
+    def disagreements(self, *, low: bool, high: bool) -> str:
+        """Keys in (lo, hi] whose row belongs to others and is not as the mapping says, as texts; of an `add` move."""
+        changed = any_differs(self.move.written, "v", "t")
+        return _parameterised(
+            f"SELECT {self._key_texts('v.{0}')} FROM ({self._side('legacy', low, high)}) v"
+            f" JOIN ({self._side('consolidated', low, high)}) t ON {self._same('v', 't')}"
+            f" WHERE NOT t.{_MINE} AND {changed} ORDER BY {', '.join(f'v.{alias}' for alias in self._aliases)}"
+        )
+
+    def drawn(self, *, low: bool, high: bool, capped: bool) -> str:
+        """Draw keys of either side in (lo, hi] whose hash is at most %(below)s; `capped`: the %(cap)s lowest.
+
+        One row: number of keys in the range, the drawn ones as text[][] with their hash in front.
+        """
+        keys = ", ".join(self._aliases)
+        owned = f" JOIN {self.move.owned} o ON {self._same_names('o', 'r')}" if self.move.owned else ""
+        hashed = f"{_placeholder('seed')}::bigint"
+        for alias in self._aliases:  # each component seeds the next: ('a', 'bc') is not ('ab', 'c')
+            hashed = f'hashtextextended(concat(k.{alias}) COLLATE "C", {hashed})'
+        limit = f" LIMIT {_placeholder(_CAP)}::bigint" if capped else ""
+        texts = ", ".join(f"concat(h.{alias})" for alias in self._aliases)
+        return _parameterised(
+            f"WITH k AS MATERIALIZED (SELECT {self._named_keys('r')} FROM {self.move.view} r"
+            f" WHERE {self._range('r', low, high)} UNION"
+            f" SELECT {self._named_keys('r')} FROM {self.move.target} r{owned} WHERE {self._range('r', low, high)}),"
+            f" h AS (SELECT {keys}, {hashed} AS {_HASH} FROM k)"
+            f" SELECT (SELECT count(*) FROM k), ARRAY(SELECT ARRAY[h.{_HASH}::text, {texts}] FROM h"
+            f" WHERE h.{_HASH} <= {_placeholder('below')}::bigint ORDER BY h.{_HASH}{limit})"
         )
 
     def bound(self, side: Side, *, low: bool, high: bool) -> str:
@@ -89,7 +121,9 @@ class Pairs:
     def duplicates(self, side: Side, *, low: bool, high: bool) -> str:
         """Keys in (lo, hi] that one side has more than once, as texts, with their number; at most %(cap)s."""
         keys = ", ".join(f"s.{alias}" for alias in self._aliases)
-        mine = f" WHERE s.{_MINE}" if side == "consolidated" and self.move.owned else ""
+        tests = [f"s.{_MINE}"] if side == "consolidated" and self.move.owned else []
+        tests += [f"s.{_WHERE}"] if self.where else []
+        mine = f" WHERE {' AND '.join(tests)}" if tests else ""
         return _parameterised(
             f"SELECT {self._key_texts('s.{0}')}, count(*) FROM ({self._side(side, low, high)}) s{mine}"
             f" GROUP BY {keys} HAVING count(*) > 1 LIMIT {_placeholder(_CAP)}::bigint"
@@ -122,17 +156,26 @@ class Pairs:
         )
 
     def cells(self) -> str:
-        """Both sides' values of `move.written` for the given keys, as text: number, text[], text[]."""
+        """Both sides' values of `move.written` for the given keys, as text: number, text[], text[], text[].
+
+        A masked column's values do not leave the database: MASKED stands for them, and the third array says how they
+        differ in kind. It is NULL where a column is not masked.
+        """
         legacy, consolidated = (
             ", ".join(
-                f"CASE WHEN num_nulls({side}.{quote(c.name)}) = 0 THEN concat({side}.{quote(c.name)}) END"
+                f"CASE WHEN num_nulls({side}.{quote(c.name)}) = 0 THEN"
+                f" {literal(MASKED) if c.name in self.move.mask else f'concat({side}.{quote(c.name)})'} END"
                 for c in self.move.written
             )
             for side in ("v", "t")
         )
+        masked = ", ".join(
+            unlike(c, f"v.{quote(c.name)}", f"t.{quote(c.name)}") if c.name in self.move.mask else "NULL"
+            for c in self.move.written
+        )
         return _parameterised(
             f"WITH {self._given_pairs} SELECT DISTINCT ON (g.{_NUMBER}) g.{_NUMBER},"
-            f" ARRAY[{legacy}]::text[], ARRAY[{consolidated}]::text[]"
+            f" ARRAY[{legacy}]::text[], ARRAY[{consolidated}]::text[], ARRAY[{masked}]::text[]"
             f" FROM g LEFT JOIN v ON {self._same('v', 'g')} LEFT JOIN t ON {self._same('t', 'g')}"
             f" ORDER BY g.{_NUMBER}, {self._digest('v')}, {self._digest('t')}"
         )
@@ -197,15 +240,21 @@ class Pairs:
         mine, join = "", ""
         if side == "consolidated" and self.move.owned:
             mine, join = f", (o.own IS NOT NULL) AS {_MINE}", self._owned_join("r")
+        satisfied = "" if self.where is None else f", ({self.where}\n) AS {_WHERE}"
         return (
-            f"SELECT {self._named_keys('r')}{self._values('r')}{mine} FROM {relation} r{join}"
+            f"SELECT {self._named_keys('r')}{self._values('r')}{mine}{satisfied} FROM {relation} r{join}"
             f" WHERE {self._range('r', low, high)}"
         )
 
     def _owned_join(self, relation: str) -> str:
         keys = ", ".join(quote(key.name) for key in self.move.key)
-        same = " AND ".join(f"o.{quote(key.name)} = {relation}.{quote(key.name)}" for key in self.move.key)
-        return f" LEFT JOIN (SELECT {keys}, true AS own FROM {self.move.owned}) o ON {same}"
+        return f" LEFT JOIN (SELECT {keys}, true AS own FROM {self.move.owned}) o ON {self._same_names('o', relation)}"
+
+    def _same_names(self, left: str, right: str) -> str:
+        return " AND ".join(f"{left}.{quote(key.name)} = {right}.{quote(key.name)}" for key in self.move.key)
+
+    def _satisfied(self, left: str, right: str) -> str:
+        return "" if self.where is None else f" WHERE {left}.{_WHERE} OR {right}.{_WHERE}"
 
     @property
     def _given(self) -> str:

@@ -29,7 +29,8 @@ def sample_rows(conn: Connection, it: Understood) -> list[Finding]:
             what = {_duplicates: "duplicate keys", _nulls: "NULL keys", _json: "JSON hit rates"}[look]
             found.append(_finding(it, "not-sampled", f"{what} were not counted: it takes longer than {_PATIENCE}"))
         except psycopg.DataError as error:
-            message = f"the mapping fails on a row that is there: {error.diag.message_primary}"
+            why = f"SQLSTATE {error.sqlstate}" if it.spec.mask else error.diag.message_primary  # it may quote a value
+            message = f"the mapping fails on a row that is there: {why}"
             cure = "guard the expression, or leave such rows out and list them in `quarantine`"
             found.append(Finding("warn", "failing-row", message, file=it.spec.mapping.file, line=1, cure=cure))
             break

@@ -45,6 +45,7 @@ class MoveSpec:
     sources: Mapping[Name, tuple[str, ...] | None] = field(default_factory=dict)
     invariants: tuple[Invariant, ...] = ()
     backfill: Backfill = "keys"
+    mask: tuple[str, ...] = ()  # target columns whose values nobody may see
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def line(self, *path: str) -> int | None:

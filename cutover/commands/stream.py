@@ -1,4 +1,4 @@
-"""`cutover capture`, `consume`, `refresh`, `run` and `backfill`: what moves changes."""
+"""`cutover capture`, `consume`, `refresh`, `prove`, `run`, `backfill`: what moves changes, and proves that it does."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cutover.run import Child, Supervisor
 from cutover.serve_metrics import metrics
 from cutover.service import chosen, open_service, refuse_standing_still
 from cutover.signals import stop_on_signals
+from reconcile.passes import Passes
 from sql.connection import connect
 from sql.errors import Unreachable
 
@@ -28,6 +29,19 @@ Metrics = Annotated[
     str | None,
     option("--metrics-port", "Serve /metrics, /healthz and /readyz here: a port of loopback, or HOST:PORT."),
 ]
+Share = Annotated[
+    float,
+    option("--share", "Part of the database's time that the pass may take.", min=0.001, max=1.0, show_default=True),
+]
+Every = Annotated[float, option("--every", "Seconds between two passes.", min=0.0, show_default=True)]
+PassShare = Annotated[
+    float,
+    option(
+        "--reconcile-share", "Part of the database's time that reconciling may take all the while; 0: it does not.",
+        min=0.0, max=1.0, show_default=True,
+    ),
+]  # fmt: skip
+PassEvery = Annotated[float, option("--reconcile-every", "Seconds between two passes.", min=0.0, show_default=True)]
 Restart = Annotated[bool, option("--restart", "From the first key, even if an earlier run stopped in between.")]
 
 
@@ -72,13 +86,32 @@ def add_to(app: typer.Typer) -> None:
                         service = open_service(call.settings)
         return 0
 
+    @command(app, example="cutover prove --share 0.02")
+    def prove(call: Invocation, share: Share = 0.05, every: Every = 300.0, metrics_port: Metrics = None) -> int:
+        """Reconcile every move again and again, throttled, until stopped. One pass at a time, however many start it."""
+        stop = stop_on_signals()
+        service = open_service(call.settings)
+        it = Passes(call.settings.dsn, service.plan, service.reload, share, every)
+        with metrics(metrics_port, service, "prove", lambda: it.beat):
+            it.run(stop)
+        return 0
+
     @command(app, example="cutover run --consumers 2")
-    def run(call: Invocation, consumers: Consumers = 1, metrics_port: Metrics = None) -> int:
-        """Capture, consume, refresh and watermarks in one command."""
+    def run(
+        call: Invocation,
+        consumers: Consumers = 1,
+        reconcile_share: PassShare = 0.05,
+        reconcile_every: PassEvery = 300.0,
+        metrics_port: Metrics = None,
+    ) -> int:
+        """Capture, consume, refresh and watermarks in one command, and the continuous pass of reconciliation."""
         stop = stop_on_signals()
         service = open_service(call.settings)  # what is wrong now is said now, by this process
         children = [Child("capture", ["capture"]), Child("refresh", ["refresh"])]
         children += [Child(f"consume-{number}", ["consume"]) for number in range(1, consumers + 1)]
+        if reconcile_share:
+            arguments = ["prove", "--share", f"{reconcile_share:g}", "--every", f"{reconcile_every:g}"]
+            children.append(Child("prove", arguments, aside=True))
         environment = call.settings.environment() | ({"CUTOVER_VERBOSE": "1"} if call.verbose else {})
         environment["CUTOVER_METRICS_PORT"] = ""  # it is this process's, and answers for all of them
         it = Supervisor(children, environment)

@@ -19,6 +19,9 @@ SELECT move.state,
        upset.at,
        run.verdict,
        run.exact,
+       CASE WHEN run.document #>> '{scope,sample,seed}' IS NOT NULL THEN 'a sample'
+            WHEN run.document #>> '{scope,keys}' IS NOT NULL OR run.document #>> '{scope,where}' IS NOT NULL THEN 'of some keys'
+            ELSE 'of some columns' END,
        run.digest,
        run.started_at,
        extract(epoch FROM clock_timestamp() - run.finished_at)::float8,
@@ -35,8 +38,8 @@ SELECT move.state,
   LEFT JOIN LATERAL (
     SELECT * FROM cutover.reconcile_run run
      WHERE run.plan = move.plan AND run.move = move.move
-       AND (run.exact OR run.verdict <> 'match')  -- a part that is equal proves nothing of the whole, and undoes nothing
-     ORDER BY run.finished_at DESC, run.id DESC LIMIT 1
+     -- A part that is equal proves nothing of the whole, and undoes nothing: it is named only where there is nothing else.
+     ORDER BY (run.exact OR run.verdict <> 'match') DESC, run.finished_at DESC, run.id DESC LIMIT 1
   ) run ON true
   LEFT JOIN LATERAL (  -- after any of these, what was proven before proves nothing
     SELECT event.what, event.at FROM cutover.event event

@@ -1,4 +1,4 @@
--- The latest runs of a move, oldest first.
+-- The latest runs over all of a move, oldest first.
 SELECT * FROM (
     SELECT run.started_at, run.verdict,
            (run.document #>> '{rows,compared}')::bigint,
@@ -8,7 +8,7 @@ SELECT * FROM (
            (run.document ->> 'seconds')::float8,
            run.document ->> 'who'
       FROM cutover.reconcile_run run
-     WHERE run.plan = %(plan)s AND run.move = %(move)s
+     WHERE run.plan = %(plan)s AND run.move = %(move)s AND run.exact
      ORDER BY run.started_at DESC LIMIT %(most)s
 ) latest
  ORDER BY 1

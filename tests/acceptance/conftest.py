@@ -39,4 +39,6 @@ def tour_on(folder: Path, dsn: str, log: str, name: str) -> Cli:
         (plan / file.name).write_text(text)
     with psycopg.connect(dsn) as conn:
         conn.execute((TOUR / "legacy.sql").read_text().encode())
-    return Cli(folder, {"CUTOVER_DSN": dsn, "CUTOVER_LOG": log, "CUTOVER_PLAN": str(plan)})
+    # Without the continuous pass: these tests count the runs that they ask for, and a gate opens by those alone.
+    quiet = {"CUTOVER_RECONCILE_SHARE": "0"}
+    return Cli(folder, {"CUTOVER_DSN": dsn, "CUTOVER_LOG": log, "CUTOVER_PLAN": str(plan), **quiet})

@@ -33,7 +33,7 @@ def test_what_drifted_is_mended_by_the_stream(tour: Cli, dsn: str) -> None:
         assert (mended["repaired"], mended["verdict"]) == ({"product": 4}, "match")
         (detail,) = conn.execute("SELECT detail FROM cutover.event WHERE what = 'repair'").fetchone() or ({},)
         assert detail["keys"] == 4
-        assert ["nord", "ghost"] in detail["first"]
+        assert sorted(detail["named"]) == [["nord", "A-7"], ["nord", "A-8"], ["nord", "A-9"], ["nord", "ghost"]]
         assert tour.run("reconcile", "--repair", "--json").document["repaired"] == {}
         assert service.stop() == 0
 
@@ -70,7 +70,7 @@ def test_a_closer_look_at_some_keys_is_never_called_exact(tour: Cli, dsn: str) -
         (move,) = look["moves"]
         assert (move["exact"], move["rows"]["compared"], move["invariants"]) == (False, 1, [])
         assert "the chosen 1 keys" in move["sentence"]
-        assert "never reconciled" in tour.run("flip", "product", "--to", "consolidated", "--json", code=5).out
+        assert "of some keys only" in tour.run("flip", "product", "--to", "consolidated", "--json", code=5).out
         tour.eventually("reconcile")
         tour.run("reconcile", "product", "--key", "nord,A-7")
         tour.eventually("flip", "product", "--to", "consolidated")
@@ -85,6 +85,21 @@ def test_a_closer_look_at_some_keys_is_never_called_exact(tour: Cli, dsn: str) -
         conn.execute("""UPDATE "Lager".product SET price = -3 WHERE sku = 'A-21'""")
         assert tour.run("reconcile", "product", "--key", "nord,A-20", "--json").document["verdict"] == "match"
         assert tour.run("reconcile", "--since", "1h", "--json", code=4).document["verdict"] == "drift"
+        keys = tour.folder / "keys.csv"
+        keys.write_text('nord,A-20\nnord,"A-21"\nnord,nobody\n')
+        given = tour.run("reconcile", "product", "--keys", str(keys), "--key", "nord,A-22", "--json", code=4).document
+        assert given["moves"][0]["rows"]["compared"] == 3
+        for part, code, compared in (
+            (("--columns", "title,places"), 0, 1000),
+            (("--where", "price = -3"), 4, 1),
+            (("--where", "sku = 'A-20'", "--columns", "title"), 0, 1),
+            (("--sample", "50", "--seed", "3"), 0, 50),
+        ):
+            (move,) = tour.run("reconcile", "product", *part, "--json", code=code).document["moves"]
+            assert (move["exact"], move["rows"]["compared"]) == (False, compared)
+        said = tour.run("reconcile", "--sample", "50", "--seed", "3").out
+        assert "--sample 50 --seed 3" in said
+        assert "With 95% confidence fewer than" in said
         tour.run("flip", "product", "--to", "legacy")
         assert "drift" in tour.run("flip", "product", "--to", "consolidated", "--json", code=5).out
         assert service.stop() == 0
@@ -93,5 +108,9 @@ def test_a_closer_look_at_some_keys_is_never_called_exact(tour: Cli, dsn: str) -
 @ONE
 def test_keys_that_make_no_sense_are_said(tour: Cli) -> None:
     tour.run("prepare", "--set-identity")
-    for arguments in (("--key", "A-7"), ("--since", "yesterday"), ("--key", "nord,A-7", "--since", "1h")):
+    for arguments in (
+        ("--key", "A-7"), ("--since", "yesterday"), ("--key", "nord,A-7", "--since", "1h"), ("--keys", "nowhere.csv"),
+        ("--columns", "titel"), ("--columns", "sku"), ("--where", "titel = 'x'"), ("--sample", "0"), ("--seed", "1"),
+        ("--sample", "9", "--where", "true"), ("--watch", "--sample", "9"),
+    ):  # fmt: skip
         assert "--" in tour.run("reconcile", "product", *arguments, code=2).said

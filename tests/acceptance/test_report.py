@@ -62,7 +62,9 @@ def test_the_report_says_everything_and_loads_nothing(tour: Cli, dsn: str, tmp_p
         tour.run("backfill")
         tour.eventually("reconcile")
         conn.execute(DAMAGE.encode())
+        conn.execute("""UPDATE "Lager".product SET title = 'for a while' WHERE sku = 'A-14'""")
         tour.run("reconcile", code=4)
+        conn.execute("""UPDATE "Lager".product SET title = 'Artikel 14' WHERE sku = 'A-14'""")
         document = tour.run("reconcile", "--json", "--html", str(file), code=4).document
         assert service.stop() == 0
 
@@ -75,8 +77,8 @@ def test_the_report_says_everything_and_loads_nothing(tour: Cli, dsn: str, tmp_p
 
     headings = [each.inner_text() for each in page.locator("h3").all()]
     assert headings == [
-        "What was covered", "Keys by kind and column", "Invariants", "What differs", "What was left out",
-        "Legacy columns", "The last 3 runs",
+        "What was covered", "Keys by kind and column", "Invariants", "What differs", "Differences that are gone",
+        "Legacy tables: one-to-many, orphans, duplicates", "What was left out", "Legacy columns", "The last 3 runs",
     ]  # fmt: skip
     covered = page.locator("dl").first.inner_text()
     (move,) = document["moves"]
@@ -92,6 +94,9 @@ def test_the_report_says_everything_and_loads_nothing(tour: Cli, dsn: str, tmp_p
     assert "missing" in row(page, "A-9")
     assert "extra" in row(page, "ghost")
     assert "ago" in row(page, "A-7")
+    assert row(page, "A-14").split("\t")[1:3] == ["differs", "drift"]
+    assert row(page, "rows not in the mapping")
+    assert row(page, '"Lager"."Bestand"\t').split("\t")[1:5] == ["1,000", "500", "500", "2"]
     shown = page.locator("tr", has_text="A-7").first
     shown.locator("summary").click()
     statement = shown.locator("pre").inner_text()

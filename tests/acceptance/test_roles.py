@@ -91,6 +91,9 @@ def test_the_stream_runs_under_its_roles(shop: Shop) -> None:
             'DELETE FROM "Lager"."Preis" WHERE betrag < 5; INSERT INTO shop.payment (ref, amount) VALUES (\'new\', 1)'
         )
         shop.command("reconcile").eventually("reconcile", "--json")
+        shop.admin('UPDATE "Lager"."select" SET betrag = -1')
+        found = shop.command("reconcile").run("reconcile", "price", "--json", code=4).document["moves"][0]
+        assert found["rows"]["drift"] == found["rows"]["compared"] > 0
         for part in PARTS:
             shop.command(part).run("status", "--json")
         shop.command("consume").run("replay", "item", "--from-start")
@@ -112,6 +115,8 @@ FORBIDDEN: dict[Part, tuple[str, ...]] = {
         "SELECT FROM cutover.map_{plan}_item",
         "SELECT key FROM cutover.dead_letter",
         "SELECT FROM cutover.reconcile_run",
+        "SELECT place FROM cutover.proof",
+        "SELECT key FROM cutover.difference",
         "UPDATE cutover.move SET side = 'consolidated'",
         "UPDATE cutover.position SET \"offset\" = 0",
         "ALTER PUBLICATION cutover_{plan} SET TABLE shop.item_cost",
@@ -172,6 +177,10 @@ def test_what_each_role_may_not(shop: Shop) -> None:
 
 
 # Every right on a table of the application, as `privilege table column`; {plan} in the names of views and memory.
+TABLES = (
+    "shop.item", "shop.item_cost", "shop.item_state", "shop.item_hold", "shop.payment", 'shop."order"',
+    '"Lager"."Preis"', '"Lager"."Rabatt"', '"Lager"."select"',
+)  # fmt: skip
 ON_TABLES: dict[Part, str] = {
     "capture": "",
     "consume": """
@@ -197,7 +206,11 @@ ON_TABLES: dict[Part, str] = {
         SELECT "Lager"."select" Land; SELECT "Lager"."select" Nummer; SELECT "Lager"."select" Währung;
         SELECT "Lager"."select" betrag; SELECT "Lager"."select" prozent;
         SELECT cutover.map_{plan}_item; SELECT cutover.map_{plan}_ledger; SELECT cutover.map_{plan}_price;
-        SELECT cutover.owned_{plan}_ledger""",
+        SELECT cutover.owned_{plan}_ledger;
+        SELECT shop.item_cost item_id; SELECT shop.item_state item_id; SELECT shop.item_hold item_id;
+        SELECT shop.payment ref; SELECT "Lager"."Preis" Land; SELECT "Lager"."Preis" Nummer;
+        SELECT "Lager"."Rabatt" Land; SELECT "Lager"."Rabatt" Nummer;"""
+    + ";".join(f"SELECT {table} {column}" for table in TABLES for column in ("tableoid", "ctid", "xmin")),
     "flip": """
         SELECT shop.item id; SELECT shop.item name; SELECT shop.item cost; SELECT shop.item currency;
         SELECT shop.item state; SELECT shop.item held; SELECT shop.item note;
@@ -217,17 +230,56 @@ WRITES: dict[Part, str] = {
         UPDATE plan gap; UPDATE plan gap_since; UPDATE move halted; UPDATE move halted_lsn; UPDATE move refreshed_until;
         UPDATE move refreshed_offsets; UPDATE move clock_low; UPDATE move clock_high; UPDATE position;
         INSERT dead_letter; UPDATE dead_letter; INSERT backfill; UPDATE backfill; INSERT replay; UPDATE replay;
+        INSERT accepted; UPDATE accepted;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
-    "reconcile": "INSERT reconcile_run",
+    "reconcile": """
+        INSERT reconcile_run; INSERT difference; UPDATE difference; DELETE difference;
+        INSERT proof; UPDATE proof; INSERT review""",
     "flip": """
         UPDATE move side; UPDATE move percent;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
 }
 READS: dict[Part, set[str]] = {
-    "capture": {"schema_version", "plan", "move", "position", "backfill", "dead_letter"},
-    "consume": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "replay"},
-    "reconcile": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "event", "reconcile_run"},
-    "flip": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "event", "reconcile_run"},
+    "capture": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "proof", "difference"},
+    "consume": {
+        "schema_version",
+        "plan",
+        "move",
+        "position",
+        "backfill",
+        "dead_letter",
+        "replay",
+        "proof",
+        "difference",
+        "accepted",
+        "review",
+    },
+    "reconcile": {
+        "schema_version",
+        "plan",
+        "move",
+        "position",
+        "backfill",
+        "dead_letter",
+        "event",
+        "reconcile_run",
+        "difference",
+        "proof",
+        "accepted",
+        "review",
+    },
+    "flip": {
+        "schema_version",
+        "plan",
+        "move",
+        "position",
+        "backfill",
+        "dead_letter",
+        "event",
+        "reconcile_run",
+        "proof",
+        "difference",
+    },
 }
 
 

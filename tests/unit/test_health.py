@@ -12,7 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cutover.health import STUCK_DEAD, STUCK_READY, Part, Seen, dead, unready
 from cutover.serve_metrics import Pages, parse_listen
-from cutover.status import BackfillStatus, MoveStatus, PartitionStatus, SlotStatus, Status
+from cutover.status import (
+    BackfillStatus,
+    MoveStatus,
+    PartitionStatus,
+    PassStatus,
+    ProofStatus,
+    SlotStatus,
+    Status,
+)
 from sql.errors import UsageError
 
 APPLIED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -27,12 +35,16 @@ def status(**changes: Any) -> Status:
         name="s", active=True, confirmed_lsn="1/2B", lag_bytes=109, gap=None, there=True, holder="c",
         wal_status="reserved", safe_wal_size=113,
     )  # fmt: skip
+    running = PassStatus(started_at=APPLIED, at=APPLIED, keys=163, total=167)
+    proof = ProofStatus(
+        verdict="match", started_at=APPLIED, finished_at=APPLIED, compared=181, drift=173, unproven=179, running=running
+    )
     move = MoveStatus(
         move="m", state="streaming", side="legacy", percent=7, halted=None, applied_lsn="0/3D", lag_ms=127_000.0,
         lag_bytes=131, partitions=[partition], dead_letters=137,
-        backfill=BackfillStatus(done=139, total=149, started=True, finished=False),
+        backfill=BackfillStatus(done=139, total=149, started=True, finished=False), proof=proof,
     )  # fmt: skip
-    known = {"plan": "p", "log": "l", "slot": slot, "moves": [move], "problems": []}
+    known = {"plan": "p", "log": "l", "slot": slot, "moves": [move], "problems": [], "now": APPLIED}
     return Status(**{**known, **changes})
 
 
@@ -49,7 +61,7 @@ def ask(path: str, part: Part, what: Seen) -> tuple[str, str]:
 
 
 def test_a_process_that_does_its_work_is_ready() -> None:
-    for part in ("capture", "consume", "refresh", "run"):
+    for part in ("capture", "consume", "refresh", "prove", "run"):
         assert unready(part, seen()) == []
         assert ask("/readyz", part, seen()) == ("200 OK", "ok\n")
     assert dead(seen()) == []

@@ -1,0 +1,279 @@
+"""One move, once: every key compared, every difference proven, the rest checked; maybe from a place that was kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import psycopg
+
+from cdc.replication import lsn_text
+from reconcile import coverage
+from reconcile.confidence import CONFIDENCE, fewer_than
+from reconcile.diff import FAILS, Chunk, Comparison, Failed, Key, Pace, of_data
+from reconcile.document import Chunks, ColumnCoverage, MoveReport, Quarantined, Sample, Scope
+from reconcile.invariants import Evaluation, evaluate
+from reconcile.place import Place
+from reconcile.proof import Prover
+from reconcile.sample import Drawing
+from reconcile.scope import ALL, Selection, sentence
+from reconcile.sources import source_rows
+from reconcile.tally import Tally
+from reconcile.verdicts import Observation
+from sql.connection import Connection
+from sql.model import Move
+from sql.pairs import Side
+
+FIRST_CHUNK = 2_000
+_CHOSEN = 1_000  # chosen keys compared in one snapshot
+_BATCH = 5_000  # candidates that are proven together
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a running reconciliation is.
+
+    `phase` "compare": `done` keys of about `total` (the planner's estimate); "prove": round `done`, `total` keys open;
+    "invariants": `total` of them.
+    """
+
+    move: str
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a run is done.
+
+    `chunk_rows`: keys in the first chunk; `chunk_seconds`: how long each of the following ones should take. `timeout`:
+    seconds that a proof waits for the stream. `listed`: differences that the document shows with their cells. `keep`:
+    called with the place after each chunk whose differences are all proven. `sources`: count each
+    legacy table by itself, too.
+    """
+
+    chunk_rows: int = FIRST_CHUNK
+    chunk_seconds: float = 0.5
+    timeout: float = 30.0
+    listed: int = 1000
+    progress: Callable[[Step], None] = lambda step: None
+    keep: Callable[[Place], None] | None = None
+    sources: bool = False
+
+
+class OneMove:
+    """One move, once."""
+
+    def __init__(
+        self, reader: Connection, writer: Connection, move: Move, manner: Manner, only: Selection = ALL,
+        place: Place | None = None,
+    ) -> None:  # fmt: skip
+        whole, move = move, only.narrowed(move)
+        self.reader, self.move, self.manner, self.progress = reader, move, manner, manner.progress
+        self.comparison = Comparison(reader, move, only.where.sql if only.where else None)
+        self.prover = Prover(self.comparison, writer, move, manner.timeout, self._on_round,
+                             Comparison(reader, whole) if only.columns else None)  # fmt: skip
+        self.pace = Pace(manner.chunk_rows, aim=manner.chunk_seconds)
+        self.tally = place.tally.restore(move, manner.listed) if place else Tally(move, manner.listed)
+        self.splits = 0
+        self.only, self.place = only, place
+        self.drawing = Drawing(self.comparison, only.draw, Pace(manner.chunk_rows)) if only.draw else None
+        self.started_at, self._started = datetime.now(UTC), time.monotonic()
+        self.evaluations: list[Evaluation] = []
+
+    def report(self) -> MoveReport:
+        """Invariants first: they presume that what is in flight arrives, which comparing every key then proves."""
+        if self.place is not None:
+            self.started_at, self.evaluations = self.place.started_at, self.place.evaluated()
+        elif self.only.whole:  # they are of all keys
+            self.evaluations = self._invariants()
+            self._null_keys()
+        columns, quarantined = self._coverage()
+        sources = source_rows(self.comparison, self._limit_ms) if self.manner.sources and self.only.whole else []
+        longest = self._compare_keys()
+        if self.manner.keep is not None:
+            self._judge_anew()
+        state = self.prover.progress()
+        tally = self.tally
+        invariants = [it.settle(tally.standing, tally.counts["drift"]) for it in self.evaluations]
+        verdict = tally.verdict(invariants)
+        scope = self._scope()
+        return MoveReport(
+            move=self.move.name,
+            verdict=verdict,
+            sentence=sentence(self.move.name, verdict, tally.rows().compared, tally.counts["lag"], scope),
+            findings=tally.findings(invariants),
+            snapshot_lsn=None if tally.last_lsn is None else lsn_text(tally.last_lsn),
+            first_lsn=None if tally.first_lsn is None else lsn_text(tally.first_lsn),
+            applied_lsn=None if state.applied is None else lsn_text(state.applied),
+            rows=tally.rows(),
+            kinds=dict(tally.kinds),
+            columns={column.name: tally.columns[column.name] for column in self.move.written},
+            differences=tally.listed,
+            listed=len(tally.listed),
+            capped=tally.capped,
+            conflicts=tally.conflicts,
+            duplicates=dict(tally.duplicates),
+            null_keys=dict(tally.null_keys),
+            quarantined=quarantined,
+            sources=sources,
+            invariants=invariants,
+            coverage=columns,
+            compared_columns=[column.name for column in self.move.written],
+            masked_columns=sorted(self.move.mask),
+            dead_letters=self.prover.dead_letters(),
+            rounds=self.prover.rounds,
+            chunks=Chunks(
+                done=tally.counts["chunks"], split=self.splits, failed=tally.counts["failed chunks"],
+                longest_ms=round(longest * 1000, 1),
+            ),
+            longest_snapshot_ms=round(self.comparison.longest * 1000, 1),
+            exact=scope.whole,
+            scope=scope,
+            who=self.comparison.role(),
+            version=version("cutover"),
+            started_at=self.started_at,
+            seconds=round(self.seconds, 3),
+        )  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, without the time between the processes that did it."""
+        return time.monotonic() - self._started + (self.place.seconds if self.place else 0.0)
+
+    def _here(self, high: Key, total: int) -> Place:
+        """All that a later process needs to go on behind this key."""
+        return Place.of(self.started_at, round(self.seconds, 3), high, total, self.tally, self.evaluations)
+
+    def _compare_keys(self) -> float:
+        """Compare chunk by chunk, and prove what differs whenever enough has come together.
+
+        Returns the seconds of the longest chunk's transaction.
+        """
+        total = max(self.comparison.estimate()) if self.only.keys is None else len(self.only.keys)
+        waiting: list[Observation] = []
+        longest = 0.0
+        for chunk in self._chunks():
+            if isinstance(chunk, Failed):
+                self.tally.failed(chunk, counted=False)
+                continue
+            longest = max(longest, chunk.seconds)
+            self.tally.chunk(chunk)
+            waiting += chunk.different
+            self.progress(Step(self.move.name, "compare", self.tally.counts["compared"], total))
+            if len(waiting) >= _BATCH or self.manner.keep is not None:
+                self._prove(waiting)
+                waiting = []
+            if self.manner.keep is not None and chunk.high is not None:
+                self.manner.keep(self._here(chunk.high, total))
+        self._prove(waiting)
+        return longest
+
+    def _judge_anew(self) -> None:
+        """The differences of a long run are looked at once more in its end: much may have arrived, or been mended."""
+        found = [it for it in self.tally.listed if it.kind not in ("failed", "duplicate")]
+        for difference in found:
+            self.tally.withdraw(difference)
+        waiting: list[Observation] = []
+        for at in range(0, len(found), _CHOSEN):
+            for chunk in self._chosen([tuple(it.key) for it in found[at : at + _CHOSEN]]):
+                if isinstance(chunk, Failed):
+                    self.tally.failed(chunk, counted=False)
+                    continue
+                self.tally.again(chunk)
+                waiting += chunk.different
+        self._prove(waiting)
+
+    def _chunks(self) -> Iterator[Chunk | Failed]:
+        if self.drawing is not None:
+            yield from self._drawn(self.drawing)
+        elif self.only.keys is None:
+            yield from self.comparison.chunks(self.pace, self._split, self.place.key if self.place else None)
+        else:
+            for at in range(0, len(self.only.keys), _CHOSEN):
+                yield from self._chosen(self.only.keys[at : at + _CHOSEN])
+
+    def _drawn(self, drawing: Drawing) -> Iterator[Chunk | Failed]:
+        """The keys of a sample; where even the keys cannot be computed, what follows is not told."""
+        try:
+            for keys in drawing.batches():
+                for at in range(0, len(keys), _CHOSEN):
+                    yield from self._chosen(keys[at : at + _CHOSEN])
+        except psycopg.Error as error:
+            if not (of_data(error) or isinstance(error, psycopg.errors.QueryCanceled)):
+                raise
+            yield Failed((), 1, error.sqlstate or "", "the keys could not be drawn")
+
+    def _scope(self) -> Scope:
+        """What was compared; of a sample also what it says of all keys, once all is counted."""
+        scope = self.only.document()
+        if self.drawing is None:
+            return scope
+        drawn, differ = self.tally.counts["compared"] + self.tally.counts["skipped"], self.tally.standing
+        sample = Sample(
+            asked=self.drawing.draw.asked, seed=self.drawing.draw.seed, keys=self.drawing.keys, drawn=drawn,
+            differ=differ, confidence=CONFIDENCE, fewer_than=fewer_than(self.drawing.keys, drawn, differ),
+        )  # fmt: skip
+        return scope.model_copy(update={"sample": sample})
+
+    def _chosen(self, keys: Sequence[Key]) -> Iterator[Chunk | Failed]:
+        """Some keys; by halves where one of them fails."""
+        try:
+            yield self.comparison.chosen(keys)
+        except psycopg.Error as error:
+            if not (of_data(error) or isinstance(error, psycopg.errors.QueryCanceled)):
+                raise
+            if len(keys) == 1:
+                yield Failed(tuple(keys), 1, error.sqlstate or "", FAILS)
+                return
+            self._split()
+            yield from self._chosen(keys[: len(keys) // 2])
+            yield from self._chosen(keys[len(keys) // 2 :])
+
+    def _prove(self, candidates: list[Observation]) -> None:
+        if not candidates:
+            return
+        if self.manner.keep is not None:
+            self.prover.anew()
+        for outcome in self.prover.prove(candidates, self.tally.most - len(self.tally.listed)):
+            self.tally.outcome(outcome)
+        for failed in self.prover.failed:
+            self.tally.failed(failed, counted=True)
+        self.prover.failed.clear()
+
+    def _on_round(self, number: int, keys: int) -> None:
+        self.progress(Step(self.move.name, "prove", number, keys))
+
+    def _split(self) -> None:
+        self.splits += 1
+
+    def _invariants(self) -> list[Evaluation]:
+        if self.move.invariants:
+            self.progress(Step(self.move.name, "invariants", 0, len(self.move.invariants)))
+        return evaluate(self.comparison, self.move.invariants, self._limit_ms)
+
+    def _coverage(self) -> tuple[list[ColumnCoverage], list[Quarantined]]:
+        try:
+            with self.comparison.snapshot(self._limit_ms):
+                return coverage.columns(self.reader, self.move), coverage.quarantined(self.reader, self.move)
+        except psycopg.errors.QueryCanceled:
+            self.tally.unknown.append("the quarantined rows could not be counted in time")
+            return coverage.columns(self.reader, self.move), []
+
+    def _null_keys(self) -> None:
+        """A row without a key is on no side of any chunk: it is counted here, and never green (A7)."""
+        sides: tuple[Side, ...] = ("legacy",) if self.move.rows == "add" else ("legacy", "consolidated")
+        for side in sides:
+            try:
+                if number := self.comparison.null_keys(side, self._limit_ms):
+                    self.tally.null_keys[side] = number
+            except psycopg.errors.QueryCanceled:
+                self.tally.unknown.append(f"rows without a key on the {side} side could not be counted in time")
+
+    @property
+    def _limit_ms(self) -> int:
+        return max(1000, int(self.manner.timeout * 1000))

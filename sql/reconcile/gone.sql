@@ -1,0 +1,13 @@
+-- Of the differences that stood: those that a run compared and did not list are gone. %(keys)s NULL: it compared all.
+WITH listed AS (
+    SELECT ARRAY(SELECT jsonb_array_elements_text(each -> 'key')) AS key FROM jsonb_array_elements(%(differences)s::jsonb) each
+), compared AS (
+    SELECT ARRAY(SELECT jsonb_array_elements_text(each)) AS key FROM jsonb_array_elements(%(keys)s::jsonb) each
+), forgotten AS (
+    DELETE FROM cutover.difference WHERE plan = %(plan)s AND move = %(move)s AND gone_at < %(at)s - interval '90 days'
+)
+UPDATE cutover.difference known SET gone_at = %(at)s
+ WHERE known.plan = %(plan)s AND known.move = %(move)s AND known.gone_at IS NULL
+   AND known.last_seen < %(at)s  -- not what another run has seen since this one began
+   AND NOT EXISTS (SELECT FROM listed WHERE listed.key = known.key)
+   AND (%(keys)s::jsonb IS NULL OR EXISTS (SELECT FROM compared WHERE compared.key = known.key))

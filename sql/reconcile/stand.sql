@@ -1,0 +1,7 @@
+-- The differences that a run listed stand: seen for the first time, or once more.
+INSERT INTO cutover.difference AS known (plan, move, key, kind, verdict, first_seen, last_seen)
+SELECT %(plan)s, %(move)s, ARRAY(SELECT jsonb_array_elements_text(each -> 'key')), each ->> 'kind', each ->> 'verdict',
+       %(at)s, %(at)s
+  FROM jsonb_array_elements(%(differences)s::jsonb) each
+    ON CONFLICT (plan, move, key) WHERE gone_at IS NULL
+    DO UPDATE SET kind = excluded.kind, verdict = excluded.verdict, last_seen = greatest(known.last_seen, excluded.last_seen)
