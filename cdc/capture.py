@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from zlib import crc32
 
-from cdc import beginning, frame, pgoutput, slot
+from cdc import backlog, beginning, frame, pgoutput, slot
+from cdc.backlog import Backlog, NoRoom
 from cdc.frame import CHANGES, WATERMARK
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
@@ -20,7 +21,7 @@ from cdc.router import Buffer, Route, Router
 from cdc.tail import Tail, read_tail, set_back
 from sql import faultpoints
 from sql.connection import OWN, Connection, connect, own
-from sql.errors import CutoverError, Gap, Halted, PlanChanged
+from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged
 from sql.files import load
 from sql.model import Plan
 from sql.retry import until_stopped
@@ -37,6 +38,7 @@ WATERMARK_IDLE = 1.0
 CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
 WATCH = 2.0  # seconds between looks at the control schema and the sources' names
 HOUSEKEEPING = 2048  # messages between looks at the clock while behind
+_CATCHING_UP = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
 NEVER = 1 << 64  # an LSN that no commit has
 
 
@@ -91,6 +93,7 @@ class Session:
         self.processed = 0  # nothing before it is still to come
         self.confirmed = 0
         self.told = 0
+        self.slot_at = 0  # where the slot stood when this session began to read it
         self.foreign = False  # the application committed something since the last watermark
         self.demanded = False  # somebody asked for a watermark
         self.tail = Tail()  # what the log has beyond the slot: its newest commit must come again (C3)
@@ -101,27 +104,66 @@ class Session:
     def run(self, stop: threading.Event) -> None:
         self.control = connect(self.capture.dsn, f"capture {self.plan.name}", statement_timeout="30s")
         try:
-            self.confirmed = self.told = self._check()
+            waiting = self._check()
             self.writer: LogWriter = self.log.writer()
             try:
-                self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
-                try:
-                    self._check_tail()
-                    since = lsn_text(self.confirmed)
-                    extra = {"plan": self.plan.name, "lsn": since}
-                    logger.info("capturing %s from %s", self.plan.name, since, extra=extra)
-                    beginning.mark(self.control, self.plan, self.writer)
-                    self._loop(stop)
-                    self._finish()
-                finally:
-                    self.stream.close()
+                if waiting > backlog.WORTHWHILE:
+                    self._catch_up(stop)
+                if not stop.is_set():
+                    self._follow(stop)
             finally:
                 self.writer.close()
         finally:
             self.control.close()
 
+    def _catch_up(self, stop: threading.Event) -> None:
+        """Read what waits in the slot by SQL, until little does."""
+        held = self.control.execute(_CATCHING_UP, (self.plan.name,)).fetchone()
+        if not held or not held[0]:
+            raise Busy("another capture runs: it reads the backlog", cure="one capture per plan; stop the other")
+        waiting = Backlog(self.capture.dsn, self.plan.slot, self.plan.publication)
+        self.stream: ReplicationStream | Backlog = waiting
+        try:
+            self._begin()
+            logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
+            while not stop.is_set():
+                before = self.slot_at
+                waiting.begin()
+                self._loop(stop)
+                if stop.is_set() or not self._settle(stop):
+                    return
+                waiting.advance(self.confirmed)
+                status = slot.check_slot(self.control, self.plan)
+                self.slot_at = status.confirmed_lsn or 0
+                if (status.lag_bytes or 0) < backlog.WORTHWHILE or self.slot_at <= before:
+                    return
+        except NoRoom as shortage:
+            logger.warning("%s; it is streamed instead", shortage, extra={"plan": self.plan.name})
+        finally:
+            waiting.close()
+
+    def _follow(self, stop: threading.Event) -> None:
+        """Read the stream until stopped."""
+        self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
+        try:
+            self._begin()
+            self._loop(stop)
+            self._finish()
+        finally:
+            self.stream.close()
+
+    def _begin(self) -> None:
+        """Look where slot and log stand, and mark it in the log. A slot that is ours nobody else moves now."""
+        self.confirmed = self.told = self.slot_at = slot.check_slot(self.control, self.plan).confirmed_lsn or 0
+        self.marked = 0
+        self._check_tail()
+        since = lsn_text(self.confirmed)
+        logger.info("capturing %s from %s", self.plan.name, since, extra={"plan": self.plan.name, "lsn": since})
+        beginning.mark(self.control, self.plan, self.writer)
+
     def _check(self) -> int:
-        """Where the slot stands; Gap when the log or the slot is not the one that progress is bound to (C2, L2)."""
+        """How many bytes of WAL wait in the slot; Gap when the log or the slot is not the one that progress is bound
+        to (C2, L2)."""
         status = slot.check_slot(self.control, self.plan)
         if status.gap:
             raise Gap(status.gap, cure="cutover heal")
@@ -132,7 +174,7 @@ class Session:
         for move, _, identity in self._moves():
             if self.log.topic_identity(self.plan.move(move).topic) != identity:
                 raise Gap(f"the topic of {move} is not the one that prepare made", cure="cutover heal")
-        return status.confirmed_lsn or 0
+        return status.lag_bytes or 0
 
     def _check_sources(self) -> None:
         """A move whose sources are not all published goes on without some of its changes: it halts (C10)."""
@@ -151,8 +193,7 @@ class Session:
                 self._halt_move(move.name, f"{lacking[0]} is not the table that was prepared", 0)
 
     def _check_tail(self) -> None:
-        """Is the log ahead of this database (C3)? Asked once the slot is ours: nobody else confirms anything now."""
-        self.confirmed = self.told = slot.check_slot(self.control, self.plan).confirmed_lsn or 0
+        """Is the log ahead of this database (C3), or has it lost its end (L2)?"""
         self.tail = read_tail(self.log, self.plan.moves, self.confirmed)
         row = self.control.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
         end = lsn_number(row[0]) if row else 0
@@ -165,6 +206,8 @@ class Session:
         """The log's newest commit comes again, the same, or this is another history of the database (C3)."""
         expected = self.tail.newest
         if expected is not None and (xid, lsn, commit_time) != expected[:3]:
+            if slot.check_slot(self.control, self.plan).confirmed_lsn != self.slot_at:
+                raise Busy(f"another capture has moved the slot {self.plan.slot}")
             raise Gap(
                 f"the database was set back: the log has transaction {expected.xid}, committed at"
                 f" {lsn_text(expected.commit_lsn)}, and this server does not",
@@ -202,12 +245,13 @@ class Session:
             if size > 0:
                 message = bytes(data)
                 kind = message[0]
-                if kind != 119:  # not w: a keepalive
-                    end, reply = keepalive(message)
-                    if not inside:
-                        self.processed = max(self.processed, end)
-                    if reply:
-                        self.stream.feedback(self.told, self.processed)
+                if kind != 119 and kind != 0:  # neither w nor a row of a backlog
+                    if kind == 107:  # k
+                        end, reply = keepalive(message)
+                        if not inside:
+                            self.processed = max(self.processed, end)
+                        if reply:
+                            self.stream.feedback(self.told, self.processed)
                     continue
                 tag = message[25]
                 if tag == 85 or tag == 73 or tag == 68:  # U, I, D
@@ -281,7 +325,9 @@ class Session:
                 if stop.is_set():
                     return
             else:
-                raise self.stream.lost()
+                self.capture.changes += count
+                self.stream.over()
+                return
 
     def _spread(self, route: Route, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
         """The general way of a change: composite keys, several moves, moved keys, columns to strip."""
@@ -494,6 +540,19 @@ class Session:
             self._acknowledge(time.monotonic())
             if self.confirmed > self.told:
                 self._confirm()
+
+    def _settle(self, stop: threading.Event) -> bool:
+        """A portion of the backlog is read: wait until the log has it, and record that; False when stopped."""
+        self.demanded = True
+        self._flush_all(time.monotonic())
+        while not self.writer.wait(self.writer.queued(), 0.2):
+            self.capture.beat = time.monotonic()
+            if stop.is_set():
+                return False
+        self._acknowledge(time.monotonic())
+        if self.confirmed > self.told:
+            self._confirm()
+        return True
 
 
 def _oid(conn: Connection, name: str) -> int | None:

@@ -90,6 +90,10 @@ class ReplicationStream:
         except psycopg.OperationalError as error:
             raise self.lost() from error
 
+    def over(self) -> None:
+        """A stream has no end: raises what ended it."""
+        raise self.lost()
+
     def lost(self) -> Exception:
         """The error that ends a stream, from whatever the connection still says."""
         result = self.pgconn.get_result()

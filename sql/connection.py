@@ -72,12 +72,21 @@ def connect(dsn: str, name: str, **settings: str) -> Connection:
 
 def connect_replication(dsn: str, name: str) -> PGconn:
     """Open a walsender session of the database (chapter 55.4, "Streaming Replication Protocol")."""
-    settings = parameters(dsn, name) | {"replication": "database"}
+    return _connect_raw(parameters(dsn, name) | {"replication": "database"})
+
+
+def connect_raw(dsn: str, name: str, **settings: str) -> PGconn:
+    """Open a session as `connect` does, for who reads its messages one by one."""
+    return _connect_raw(parameters(dsn, name, **settings))
+
+
+def _connect_raw(settings: dict[str, Any]) -> PGconn:
     pgconn = pq.PGconn.connect(conninfo.make_conninfo("", **settings).encode())
     if pgconn.status != pq.ConnStatus.OK:
         message = pgconn.get_error_message()
         pgconn.finish()
-        raise Unreachable(f"PostgreSQL does not take a replication connection: {message.strip()}")
+        what = "a replication connection" if "replication" in settings else "the connection"
+        raise Unreachable(f"PostgreSQL does not take {what}: {message.strip()}")
     return pgconn
 
 
