@@ -12,17 +12,16 @@ from zlib import crc32
 
 from cdc import backlog, beginning, frame, pgoutput, slot
 from cdc.backlog import Backlog, NoRoom
+from cdc.control import Control
 from cdc.frame import CHANGES, WATERMARK
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
-from cdc.publication import read_publication
-from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_number, lsn_text, now_us
+from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_text, now_us
 from cdc.router import Buffer, Route, Router
-from cdc.tail import Tail, read_tail, set_back
+from cdc.tail import Tail
 from sql import faultpoints
-from sql.connection import OWN, Connection, connect, own
+from sql.connection import OWN, connect
 from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged
-from sql.files import load
 from sql.model import Plan
 from sql.retry import until_stopped
 
@@ -38,7 +37,6 @@ WATERMARK_IDLE = 1.0
 CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
 WATCH = 2.0  # seconds between looks at the control schema and the sources' names
 HOUSEKEEPING = 2048  # messages between looks at the clock while behind
-_CATCHING_UP = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
 NEVER = 1 << 64  # an LSN that no commit has
 
 
@@ -85,7 +83,6 @@ class Session:
         self.router = Router(self.plan)
         self.routes: dict[bytes, Route | None] = {}
         self.flights: deque[tuple[int, int, int]] = deque()  # sequence, what may be confirmed with it, bytes
-        self.silent: list[tuple[str, int]] = []  # partitions of moves that cannot be understood now
         self.in_flight = 0  # bytes appended and not acknowledged …
         self.appended = 0  # … and since the last flush of all partitions
         self.committed = 0  # end of the last commit that was read whole
@@ -102,9 +99,9 @@ class Session:
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        self.control = connect(self.capture.dsn, f"capture {self.plan.name}", statement_timeout="30s")
+        self.control = Control(self.capture.dsn, self.plan, self.log)
         try:
-            waiting = self._check()
+            waiting = self.control.check()
             self.writer: LogWriter = self.log.writer()
             try:
                 if waiting > backlog.WORTHWHILE:
@@ -118,9 +115,7 @@ class Session:
 
     def _catch_up(self, stop: threading.Event) -> None:
         """Read what waits in the slot by SQL, until little does."""
-        held = self.control.execute(_CATCHING_UP, (self.plan.name,)).fetchone()
-        if not held or not held[0]:
-            raise Busy("another capture runs: it reads the backlog", cure="one capture per plan; stop the other")
+        self.control.alone()
         waiting = Backlog(self.capture.dsn, self.plan.slot, self.plan.publication)
         self.stream: ReplicationStream | Backlog = waiting
         try:
@@ -133,7 +128,7 @@ class Session:
                 if stop.is_set() or not self._settle(stop):
                     return
                 waiting.advance(self.confirmed)
-                status = slot.check_slot(self.control, self.plan)
+                status = self.control.slot()
                 self.slot_at = status.confirmed_lsn or 0
                 if (status.lag_bytes or 0) < backlog.WORTHWHILE or self.slot_at <= before:
                     return
@@ -154,59 +149,19 @@ class Session:
 
     def _begin(self) -> None:
         """Look where slot and log stand, and mark it in the log. A slot that is ours nobody else moves now."""
-        self.confirmed = self.told = self.slot_at = slot.check_slot(self.control, self.plan).confirmed_lsn or 0
+        self.confirmed = self.told = self.slot_at = self.control.slot().confirmed_lsn or 0
         self.marked = 0
-        self._check_tail()
+        self.tail = self.control.claims(self.confirmed)
+        self.processed = self.confirmed
         since = lsn_text(self.confirmed)
         logger.info("capturing %s from %s", self.plan.name, since, extra={"plan": self.plan.name, "lsn": since})
-        beginning.mark(self.control, self.plan, self.writer)
-
-    def _check(self) -> int:
-        """How many bytes of WAL wait in the slot; Gap when the log or the slot is not the one that progress is bound
-        to (C2, L2)."""
-        status = slot.check_slot(self.control, self.plan)
-        if status.gap:
-            raise Gap(status.gap, cure="cutover heal")
-        self.watched = self._watch_row()
-        if self.watched[0] != self.plan.digest:
-            raise PlanChanged  # prepared anew since it was compiled: a source may be missing from this router
-        self._check_sources()
-        for move, _, identity in self._moves():
-            if self.log.topic_identity(self.plan.move(move).topic) != identity:
-                raise Gap(f"the topic of {move} is not the one that prepare made", cure="cutover heal")
-        return status.lag_bytes or 0
-
-    def _check_sources(self) -> None:
-        """A move whose sources are not all published goes on without some of its changes: it halts (C10)."""
-        self.silent = []
-        for name, why in self.plan.broken:
-            self._halt_move(name, f"{why}: its changes are not captured", 0)
-            row = self.control.execute(
-                "SELECT topic, partitions FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, name)
-            ).fetchone()
-            if row is not None:
-                self.silent += [(row[0], partition) for partition in range(row[1])]
-        published = read_publication(self.control, self.plan.publication)
-        for move in self.plan.moves:
-            lacking = [source.name for source in move.sources if source.keys and source.name not in published]
-            if lacking:
-                self._halt_move(move.name, f"{lacking[0]} is not the table that was prepared", 0)
-
-    def _check_tail(self) -> None:
-        """Is the log ahead of this database (C3), or has it lost its end (L2)?"""
-        self.tail = read_tail(self.log, self.plan.moves, self.confirmed)
-        row = self.control.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
-        end = lsn_number(row[0]) if row else 0
-        why = set_back(self.tail.reaches, end) if self.tail.reaches > end else self.tail.lost
-        if why:
-            raise Gap(why, cure="cutover heal")
-        self.processed = self.confirmed
+        beginning.mark(self.control.conn, self.plan, self.writer)
 
     def _recognise(self, lsn: int, xid: int, commit_time: int) -> int:
         """The log's newest commit comes again, the same, or this is another history of the database (C3)."""
         expected = self.tail.newest
         if expected is not None and (xid, lsn, commit_time) != expected[:3]:
-            if slot.check_slot(self.control, self.plan).confirmed_lsn != self.slot_at:
+            if self.control.slot().confirmed_lsn != self.slot_at:
                 raise Busy(f"another capture has moved the slot {self.plan.slot}")
             raise Gap(
                 f"the database was set back: the log has transaction {expected.xid}, committed at"
@@ -215,21 +170,6 @@ class Session:
             )
         self.tail.newest = None
         return NEVER
-
-    def _moves(self) -> list[tuple[str, str | None, str | None]]:
-        rows = self.control.execute(
-            "SELECT move, halted, topic_identity FROM cutover.move"
-            " WHERE plan = %s AND state <> 'completed' ORDER BY move",
-            (self.plan.name,),
-        ).fetchall()
-        known = {move.name for move in self.plan.moves}
-        return [row for row in rows if row[0] in known]
-
-    def _watch_row(self) -> tuple[object, ...]:
-        row = self.control.execute(load("capture/watch"), (self.plan.name,)).fetchone()
-        if row is None:
-            raise Gap(f"plan {self.plan.name} is not prepared", cure="cutover prepare")
-        return tuple(row)
 
     # The loop. Hot messages are read in place: a call or a copy per change would halve the rate.
 
@@ -386,18 +326,8 @@ class Session:
             self._halt(oid, f"{self.router.name_of(oid)} was truncated at {lsn_text(lsn)}", lsn)
 
     def _halt(self, oid: int, why: str, lsn: int = 0) -> None:
-        """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
         for move in self.router.moves_of(oid):
-            self._halt_move(move.name, why, lsn)
-
-    def _halt_move(self, move: str, why: str, lsn: int) -> None:
-        parameters = {"why": why, "lsn": lsn_text(lsn or self.processed), "plan": self.plan.name, "move": move}
-        logger.error("%s halts: %s", move, why, extra={"move": move, "lsn": parameters["lsn"]})
-        with own(self.control):
-            self.control.execute(load("capture/halt"), parameters)
-        self.watched = self._watch_row()
-        if self.watched[0] != self.plan.digest:  # prepared anew just now: what was compared is no longer so
-            raise PlanChanged
+            self.control.halt(move.name, why, lsn or self.processed)
 
     # What happens between messages.
 
@@ -446,7 +376,7 @@ class Session:
                 self._append(buffer, mark)
                 buffer.lsn = self.processed
         if watermark:
-            for topic, partition in self.silent:
+            for topic, partition in self.control.silent:
                 self.writer.append(topic, partition, frame.encode(WATERMARK, lsn=self.processed, time=now_us()))
             self.demanded = self.foreign = False
             self.last_watermark = now
@@ -504,10 +434,7 @@ class Session:
     def _confirm(self) -> None:
         """First our own record, then the slot: the slot is never ahead of what we know that we told it (C2)."""
         faultpoints.reached("capture.before-confirm")
-        if self._watch_row() != self.watched:
-            raise PlanChanged  # an old plan may have dropped what a new one reads: that must come again
-        with own(self.control):
-            self.control.execute(load("capture/confirm"), (lsn_text(self.confirmed), self.plan.name), prepare=True)
+        self.control.confirm(self.confirmed)
         self.told = self.confirmed
         self.stream.feedback(self.told, self.processed)
         faultpoints.reached("capture.after-confirm")
@@ -515,22 +442,7 @@ class Session:
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:
             self.last_watch = now
-            self._watch()
-
-    def _watch(self) -> None:
-        """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""
-        row = self._watch_row()
-        if row != self.watched:
-            raise PlanChanged
-        for move in self.plan.moves:
-            for source in move.sources:
-                oid = _oid(self.control, source.name.sql)
-                if oid != source.oid and not self._is_halted(move.name):
-                    why = "is another table than the one prepared" if oid else "is gone: dropped or renamed"
-                    self._halt_move(move.name, f"{source.name} {why}", 0)
-
-    def _is_halted(self, move: str) -> bool:
-        return any(name == move and halted is not None for name, halted, _ in self._moves())
+            self.control.watch()
 
     def _finish(self) -> None:
         """Stopped: bring what is in hand into the log, and say so."""
@@ -553,8 +465,3 @@ class Session:
         if self.confirmed > self.told:
             self._confirm()
         return True
-
-
-def _oid(conn: Connection, name: str) -> int | None:
-    row = conn.execute("SELECT to_regclass(%s)::oid", (name,), prepare=True).fetchone()
-    return None if row is None or row[0] is None else int(row[0])

@@ -130,9 +130,10 @@ def test_two_heals_at_once(tour: Cli, dsn: str, plan_name: str) -> None:
 def test_a_table_that_took_a_sources_name_is_prepared_first(tour: Cli, dsn: str) -> None:
     """C10: healing would only cover up that nobody captures the new table."""
     with streaming(tour) as service:
-        execute(dsn, 'ALTER TABLE "Lager"."Preis" RENAME TO "Preis alt"')
-        execute(dsn, 'CREATE TABLE "Lager"."Preis" (LIKE "Lager"."Preis alt" INCLUDING ALL)')
-        execute(dsn, 'INSERT INTO "Lager"."Preis" SELECT * FROM "Lager"."Preis alt"')
+        with psycopg.connect(dsn) as conn:
+            conn.execute('ALTER TABLE "Lager"."Preis" RENAME TO "Preis alt"')
+            conn.execute('CREATE TABLE "Lager"."Preis" (LIKE "Lager"."Preis alt" INCLUDING ALL)')
+            conn.execute('INSERT INTO "Lager"."Preis" SELECT * FROM "Lager"."Preis alt"')
         service.wait_for("has 0 partitions")  # the move is halted
         assert "another table" in tour.run("status", "--json").document["moves"][0]["halted"]
         assert "cutover prepare" in tour.run("heal", code=5).said

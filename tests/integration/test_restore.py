@@ -186,6 +186,7 @@ def test_a_source_is_rebuilt_as_of_moments_between_transactions(rig: Rig) -> Non
     write(rig, chance, 20)
     for source in COLUMNS:
         rig.conn.execute(f"DELETE FROM {source}".encode())
+    rig.drain()
     for number, (lsn, at) in enumerate(copies.taken):
         if number != 1 and rig.address.startswith("kafka"):
             continue  # every restore opens the topic eight times, which takes a second there

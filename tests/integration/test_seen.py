@@ -9,7 +9,7 @@ import pytest
 
 from reconcile.document import MoveReport
 from reconcile.scope import Draw, Selection
-from sql.control import migrate
+from sql.files import migrations
 from tests.integration.arena import MOVE, Arena, arena
 
 LEGACY = """
@@ -97,9 +97,8 @@ def test_what_was_seen_before_there_was_a_history_is_in_it(it: Arena) -> None:
     first = it.reconcile()
     it.converge("1")
     second = it.reconcile()
-    it.run("DROP TABLE cutover.difference")
-    it.run("DELETE FROM cutover.schema_version WHERE version >= 4")
-    migrate(it.conn)
+    it.run("DROP TABLE cutover.difference, cutover.proof, cutover.accepted, cutover.review")
+    it.conn.execute(dict(migrations())[4].encode(), prepare=False)
     assert it.run("SELECT key, kind, first_seen, last_seen FROM cutover.difference ORDER BY key") == [
         ([key], "differs", first.started_at, second.started_at) for key in ("2", "3")
     ]

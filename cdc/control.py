@@ -1,0 +1,138 @@
+"""What capture asks and tells the database beside the stream: may it begin, does the plan stand, how far it is."""
+
+from __future__ import annotations
+
+import logging
+
+from cdc import slot
+from cdc.log import Log
+from cdc.publication import read_publication
+from cdc.replication import lsn_number, lsn_text
+from cdc.slot import SlotStatus
+from cdc.tail import Tail, read_tail, set_back
+from sql.connection import Connection, connect, own
+from sql.errors import Busy, Gap, PlanChanged
+from sql.files import load
+from sql.model import Plan
+
+logger = logging.getLogger("cutover.capture")
+
+_CATCHING_UP = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
+
+
+class Control:
+    """One session of the control schema. PlanChanged is raised when the plan was prepared anew or a move healed."""
+
+    def __init__(self, dsn: str, plan: Plan, log: Log) -> None:
+        self.plan, self._log = plan, log
+        self.silent: list[tuple[str, int]] = []  # (topic, partition) of moves that cannot be understood now
+        self.conn: Connection = connect(dsn, f"capture {plan.name}", statement_timeout="30s")
+
+    def close(self) -> None:
+        self.conn.close()
+
+    def check(self) -> int:
+        """How many bytes of WAL wait in the slot. Gap when slot or log are not those it is bound to (C2, L2);
+        a move whose sources are not all captured halts."""
+        status = self.slot()
+        if status.gap:
+            raise Gap(status.gap, cure="cutover heal")
+        self._watched = self._watch_row()
+        self._refuse_changed()  # since it was compiled: a source may be missing from the router
+        self._check_sources()
+        for move, _, identity in self._moves():
+            if self._log.topic_identity(self.plan.move(move).topic) != identity:
+                raise Gap(f"the topic of {move} is not the one that prepare made", cure="cutover heal")
+        return status.lag_bytes or 0
+
+    def slot(self) -> SlotStatus:
+        """How the slot stands."""
+        return slot.check_slot(self.conn, self.plan)
+
+    def claims(self, confirmed: int) -> Tail:
+        """What the log has beyond `confirmed`. Gap when it is ahead of this database (C3), or has lost its end (L2)."""
+        tail = read_tail(self._log, self.plan.moves, confirmed)
+        row = self.conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+        end = lsn_number(row[0]) if row else 0
+        why = set_back(tail.reaches, end) if tail.reaches > end else tail.lost
+        if why:
+            raise Gap(why, cure="cutover heal")
+        return tail
+
+    def alone(self) -> None:
+        """Raises Busy while another capture reads the backlog, when it need not hold the slot (C13)."""
+        row = self.conn.execute(_CATCHING_UP, (self.plan.name,)).fetchone()
+        if not row or not row[0]:
+            raise Busy("another capture runs: it reads the backlog", cure="one capture per plan; stop the other")
+
+    def watch(self) -> None:
+        """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""
+        self.refuse_watched()
+        for move in self.plan.moves:
+            for source in move.sources:
+                oid = self._oid(source.name.sql)
+                if oid != source.oid and not self._is_halted(move.name):
+                    why = "is another table than the one prepared" if oid else "is gone: dropped or renamed"
+                    self.halt(move.name, f"{source.name} {why}", 0)
+
+    def refuse_watched(self) -> None:
+        """Raises PlanChanged when anything that this session was begun with is another now."""
+        if self._watch_row() != self._watched:
+            raise PlanChanged
+
+    def confirm(self, lsn: int) -> None:
+        """Record how far the log reaches. An old plan may have dropped what a new one reads: that must come again."""
+        self.refuse_watched()
+        with own(self.conn):
+            self.conn.execute(load("capture/confirm"), (lsn_text(lsn), self.plan.name), prepare=True)
+
+    def halt(self, move: str, why: str, lsn: int) -> None:
+        """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
+        parameters = {"why": why, "lsn": lsn_text(lsn), "plan": self.plan.name, "move": move}
+        logger.error("%s halts: %s", move, why, extra={"move": move, "lsn": parameters["lsn"]})
+        with own(self.conn):
+            self.conn.execute(load("capture/halt"), parameters)
+        self._watched = self._watch_row()
+        self._refuse_changed()  # just now: what was compared is no longer so
+
+    def _refuse_changed(self) -> None:
+        if self._watched[0] != self.plan.digest:
+            raise PlanChanged
+
+    def _check_sources(self) -> None:
+        """A move whose sources are not all published would go on without some of its changes (C10)."""
+        self.silent = []
+        for name, why in self.plan.broken:
+            self.halt(name, f"{why}: its changes are not captured", 0)
+            row = self.conn.execute(
+                "SELECT topic, partitions FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, name)
+            ).fetchone()
+            if row is not None:
+                self.silent += [(row[0], partition) for partition in range(row[1])]
+        published = read_publication(self.conn, self.plan.publication)
+        for move in self.plan.moves:
+            lacking = [source.name for source in move.sources if source.keys and source.name not in published]
+            if lacking:
+                self.halt(move.name, f"{lacking[0]} is not the table that was prepared", 0)
+
+    def _moves(self) -> list[tuple[str, str | None, str | None]]:
+        rows = self.conn.execute(
+            "SELECT move, halted, topic_identity FROM cutover.move"
+            " WHERE plan = %s AND state <> 'completed' ORDER BY move",
+            (self.plan.name,),
+        ).fetchall()
+        known = {move.name for move in self.plan.moves}
+        return [row for row in rows if row[0] in known]
+
+    def _watch_row(self) -> tuple[object, ...]:
+        row = self.conn.execute(load("capture/watch"), (self.plan.name,)).fetchone()
+        if row is None:
+            raise Gap(f"plan {self.plan.name} is not prepared", cure="cutover prepare")
+        return tuple(row)
+
+    def _is_halted(self, move: str) -> bool:
+        return any(name == move and halted is not None for name, halted, _ in self._moves())
+
+    def _oid(self, name: str) -> int | None:
+        row = self.conn.execute("SELECT to_regclass(%s)::oid", (name,), prepare=True).fetchone()
+        return None if row is None or row[0] is None else int(row[0])
