@@ -159,7 +159,7 @@ class Session:
         self._check_tail()
         since = lsn_text(self.confirmed)
         logger.info("capturing %s from %s", self.plan.name, since, extra={"plan": self.plan.name, "lsn": since})
-        beginning.mark(self.control, self.plan, self.writer)
+        beginning.mark(self.control, self.plan, self.writer, self.silent)
 
     def _check(self) -> int:
         """How many bytes of WAL wait in the slot; Gap when the log or the slot is not the one that progress is bound
