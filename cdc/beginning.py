@@ -54,10 +54,13 @@ class Beginning:
         return orjson.dumps({"slot": asdict(self) | {"lsn": lsn_text(self.lsn)}})
 
 
-def mark(conn: Connection, plan: Plan, writer: LogWriter) -> None:
-    """Append the mark to every partition, before anything else. The stream must have been started: until then another
-    capture may move the slot."""
-    _mark(conn, plan, plan.moves, writer, again=True)
+def mark(conn: Connection, plan: Plan, writer: LogWriter, silent: Iterable[tuple[str, int]] = ()) -> None:
+    """Append the mark to every partition, before anything else; also to the `silent` ones, of which no source is
+    followed any more. The stream must have been started: until then another capture may move the slot."""
+    begun, time = _mark(conn, plan, plan.moves, writer, again=True)
+    for topic, partition in silent:
+        writer.append(topic, partition, frame.encode(WATERMARK, lsn=begun.lsn, time=time, relations=[begun.line()]))
+    writer.commit()
 
 
 def name_chapter(conn: Connection, plan: Plan, move: Move, writer: LogWriter) -> None:
@@ -73,7 +76,8 @@ def turn_page(conn: Connection, plan: Plan, move: Move, writer: LogWriter) -> No
 
 def _mark(
     conn: Connection, plan: Plan, moves: Iterable[Move], writer: LogWriter, *, again: bool, page: int = 0
-) -> None:
+) -> tuple[Beginning, int]:
+    """Append it; returns it as of a move that nobody knows, and the server's time."""
     row = conn.execute(load("capture/beginning"), (plan.name,)).fetchone()
     if row is None or row[3] is None:
         raise Gap(f"the slot {plan.slot} is gone", cure="cutover heal")
@@ -87,6 +91,7 @@ def _mark(
         for partition in range(move.partitions):
             writer.append(move.topic, partition, value)
     writer.commit()
+    return Beginning(system, point, healed, None, lsn_number(confirmed), again), int(time)
 
 
 def lose(writer: LogWriter, buffers: Iterable[Buffer], source: str, lsn: int) -> None:

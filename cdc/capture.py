@@ -155,7 +155,7 @@ class Session:
         self.processed = self.confirmed
         since = lsn_text(self.confirmed)
         logger.info("capturing %s from %s", self.plan.name, since, extra={"plan": self.plan.name, "lsn": since})
-        beginning.mark(self.control.conn, self.plan, self.writer)
+        beginning.mark(self.control.conn, self.plan, self.writer, self.control.silent)
 
     def _recognise(self, lsn: int, xid: int, commit_time: int) -> int:
         """The log's newest commit comes again, the same, or this is another history of the database (C3)."""

@@ -86,7 +86,7 @@ class Chapters:
     def _begin(self, offset: int, found: Frame, begun: Beginning) -> bool:
         if self._source not in found.sources:
             self._followed = False
-            self._end(offset)
+            self._end(offset + 1)
             return False
         missing = not self._followed or begun.chapter != (self._chapter or begun.chapter)
         known = self._chapter is not None
@@ -94,7 +94,7 @@ class Chapters:
         if begun.again or missing:
             self._begun, self._begun_time = offset, found.time
         if not missing:
-            if begun.again:
+            if begun.again and self.end is None:
                 self._order.begin(begun.lsn)
             return False
         moment = self._moment

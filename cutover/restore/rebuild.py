@@ -7,7 +7,9 @@ read them, never by time: a change may stand in the log before rows that lack it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from cdc import pgoutput, rows
 from cdc.beginning import beginning
@@ -20,6 +22,29 @@ from cutover.restore.moment import Moment
 from cutover.restore.order import Order
 from cutover.restore.shape import Shape, merged
 from cutover.restore.spool import Names, Spool
+
+NEVER: Final = 1 << 64  # an LSN that no commit has
+
+
+@dataclass(slots=True)
+class Reach:
+    """How far the log reaches in a partition.
+
+    settled: everything has come again that must. reached: every commit up to this LSN is in the log. passed: the least
+    LSN of a commit after the moment. lived: both, of what stands before capture began last.
+    """
+
+    settled: bool
+    reached: int = 0
+    passed: int = NEVER
+    lived: tuple[int, int] = (0, NEVER)
+
+
+def reaches(found: Sequence[Reach], wanted: int) -> bool:
+    """Does every partition hold every commit before the moment: up to an LSN, or up to a commit after the moment?"""
+    wanted = min(wanted, *(each.passed for each in found))
+    lived = min(each.lived[1] for each in found)
+    return all((each.settled and each.reached >= wanted) or NEVER > lived <= each.lived[0] for each in found)
 
 
 class Rebuild:
@@ -37,9 +62,7 @@ class Rebuild:
         self.large = spool.large()
         self.without_key = 0  # rows whose key became NULL: nobody follows them
         self.first_time: int | None = None
-        self.settled = bases.chapters.settled
-        self.reached = 0  # every commit up to this LSN is in the log
-        self.passed: int | None = None  # the LSN of a commit after the moment
+        self.reach = Reach(settled=bases.chapters.settled)
         self._unknown: Counter[str] = Counter()
 
     def take(self, offset: int, found: Frame) -> None:
@@ -47,13 +70,20 @@ class Rebuild:
         chapters = self._bases.chapters
         if offset < chapters.start or (chapters.end is not None and offset >= chapters.end):
             return
-        if (begun := beginning(found)) is not None and begun.again:
+        if (begun := beginning(found)) is not None and begun.again and self._source in found.sources:
             self._order.begin(begun.lsn)
-            self.reached, self.passed = 0, None  # said of a history that may be another one than what follows
-        self.reached = max(self.reached, found.lsn)
+            self._begin()
+        self.reach.reached = max(self.reach.reached, found.lsn)
         self._describe(found)
         if found.kind == CHANGES:
             self._take(found)
+
+    def _begin(self) -> None:
+        """Capture begins again. What was said of the log so far is of a history that may be another one than what
+        follows. Of an LSN the newer one is meant; a time was in the history that has a commit after it."""
+        was = self.reach
+        lived = (max(was.reached, was.lived[0]), min(was.passed, was.lived[1]))
+        self.reach = Reach(settled=was.settled, lived=(0, NEVER) if self._moment.lsn is not None else lived)
 
     def rows(self) -> Iterator[tuple[Names, tuple[Value, ...]]]:
         """What the source had in this partition. Counts what is unknown on the way."""
@@ -79,8 +109,8 @@ class Rebuild:
             self.first_time = transactions[0].commit_time
         for it in transactions:
             if not self._moment.after(it.commit_lsn, it.commit_time):
-                self.passed = min(it.commit_lsn, self.passed or it.commit_lsn)
-                self.reached = max(self.reached, it.commit_lsn)
+                self.reach.passed = min(it.commit_lsn, self.reach.passed)
+                self.reach.reached = max(self.reach.reached, it.commit_lsn)
         for it, changes in portions(found, self._source):
             skipped = self._skip(it, len(changes))
             if self._moment.after(it.commit_lsn, it.commit_time):

@@ -21,7 +21,7 @@ from consumers.reading import frames_between
 from cutover.restore.bases import Bases
 from cutover.restore.into import Into
 from cutover.restore.moment import Moment
-from cutover.restore.rebuild import Rebuild
+from cutover.restore.rebuild import Reach, Rebuild, reaches
 from cutover.restore.report import Restored
 from cutover.restore.spool import Spool
 from sql.connection import Connection, own
@@ -70,7 +70,7 @@ def restore(
     done = Restored(source.sql, into.sql, spec.name)
     stretches = whole(log, topic)
     times: list[int] = []
-    reached: list[int] = []
+    reached: list[Reach] = []
     with conn.transaction(), closing(log.reader()) as reader:
         table = Into(conn, into)
         for stretch in stretches:
@@ -85,12 +85,11 @@ def restore(
                 if rebuild.shape is not None:
                     done.rows += table.fill(rebuild.shape, rebuild.rows())
                 _report(done, stretch.partition, rebuild, bases)
-            wanted = min(wanted, rebuild.passed or wanted)
-            reached.append(rebuild.reached if rebuild.settled else 0)
+            reached.append(rebuild.reach)
             times += [] if rebuild.first_time is None else [rebuild.first_time]
             progress(stretch.partition + 1, len(stretches))
         table.finish()
-    done.reached = min(reached) >= wanted
+    done.reached = reaches(reached, wanted)
     done.since = (_EPOCH + timedelta(microseconds=min(times))).isoformat() if times else None
     done.not_in_log = _not_in_log(conn, spec, source, table.columns)
     return done

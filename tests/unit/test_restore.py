@@ -184,6 +184,7 @@ def test_a_gap_begins_another_chapter() -> None:
     assert chapter(Moment(lsn=40), *healed) == (0, 2, False, False, True)
     assert chapter(Moment(time=6), *healed) == (2, None, False, True, True)
     assert chapter(Moment(time=3), *healed) == (0, 2, False, False, True)
+    assert chapter(Moment(time=3), *healed, begun(5, 7, healed=1)) == (0, 2, False, False, True)
 
 
 def test_a_source_that_capture_lost_is_followed_no_more() -> None:
@@ -192,7 +193,7 @@ def test_a_source_that_capture_lost_is_followed_no_more() -> None:
     assert chapter(Moment(lsn=90), *frames, begun(90, 9))[:2] == (0, 4)
     assert chapter(Moment(lsn=96), *frames, begun(90, 9)) == (5, None, False, True, True)
     without = [begun(0, 0), change(transaction(10, 1)), begun(20, 2, sources=("a.c",)), begun(30, 3)]
-    assert chapter(Moment(lsn=25), *without)[:2] == (0, 2)
+    assert chapter(Moment(lsn=25), *without)[:2] == (0, 3)
     assert chapter(Moment(lsn=40), *without) == (3, None, False, True, True)
 
 
