@@ -1,0 +1,151 @@
+"""Rows of targets falsified while the application writes and consumers come, go and are killed: what must be found.
+
+Each move has quiet rows, which nobody writes, between rows that are written all the time.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from reconcile.document import ReconcileDocument
+from reconcile.run import reconcile
+from sql.connection import connect, own
+from tests.integration.rig import Rig
+from tests.integration.test_faultpoints import process
+
+Key = tuple[str, ...]
+LISTED = 10_000  # differences that a report names: more than there are
+
+
+@dataclass(slots=True)
+class Field:
+    """A move's rows to plant in.
+
+    `edits` falsify the row with the key %(k1)s, %(k2)s …, `harmless` ones write what is equal; each returns the key that
+    it has touched as text, or nothing where the row is not fit for it.
+    """
+
+    edits: Sequence[str]
+    harmless: Sequence[str]
+    quiet: list[Key]
+    planted: set[Key] = field(default_factory=set)
+
+    def plant(self, rig: Rig, dice: random.Random, statements: Sequence[str]) -> Key:
+        """Run one that fits, behind the service's back: it takes the transaction for its own and skips it."""
+        key = self.quiet.pop(dice.randrange(len(self.quiet)))  # each once: falsified twice may be right again
+        for statement in dice.sample(statements, len(statements)):
+            with own(rig.conn):
+                parameters = {f"k{at + 1}": text for at, text in enumerate(key)}
+                row = rig.conn.execute(statement.encode(), parameters).fetchone()
+            if row is not None:
+                return tuple(row)
+        raise AssertionError(f"nothing fits {key}")
+
+
+@dataclass(slots=True)
+class Ground:
+    """A rig whose moves are planted in. `writes`: what the application does to the rows with the keys that it is given."""
+
+    rig: Rig
+    fields: dict[str, Field]
+    writes: Sequence[str]
+    busy: Callable[[random.Random], dict[str, object]]
+    killed: int = 0
+
+    def write(self, seed: int, stop: threading.Event) -> None:
+        """An application: transactions of two statements over the busy rows."""
+        dice = random.Random(seed)
+        with connect(self.rig.dsn, "writer") as conn:
+            while not stop.is_set():
+                row = self.busy(dice)
+                with conn.transaction():
+                    for statement in dice.sample(self.writes, 2):
+                        try:
+                            with conn.transaction():
+                                conn.execute(statement.encode(), row)
+                        except psycopg.errors.IntegrityError:
+                            continue
+
+    def come_and_go(self, dice: random.Random, stop: threading.Event) -> None:
+        """Consumers: one or two that are stopped, one that is killed -9, none for a moment; and again."""
+        while not stop.is_set():
+            running = self.rig.consume()
+            stop.wait(dice.uniform(0.1, 0.6))
+            with process(self.rig, "consume") as victim:
+                with_victim = dice.uniform(0.5, 1.5)
+                if dice.random() < 0.5:
+                    assert self.rig.stop(running) == []
+                try:
+                    victim.wait(with_victim)
+                except subprocess.TimeoutExpired:
+                    victim.kill()
+                    self.killed += 1
+            self.rig.stop(running)
+            stop.wait(dice.uniform(0, 0.3))
+
+    def drifted(self, document: ReconcileDocument) -> dict[str, set[Key]]:
+        return {
+            report.move: {tuple(each.key) for each in report.differences if each.verdict == "drift"}
+            for report in document.moves
+        }
+
+    def planted(self) -> dict[str, set[Key]]:
+        return {name: set(each.planted) for name, each in self.fields.items()}
+
+    def plant(self, dice: random.Random, count: int) -> None:
+        for each in self.fields.values():
+            each.planted |= {each.plant(self.rig, dice, each.edits) for _ in range(count)}
+            for _ in range(min(count, len(each.harmless))):
+                each.plant(self.rig, dice, each.harmless)
+
+    def reconcile(self, dice: random.Random, timeout: float = 30.0) -> ReconcileDocument:
+        rig = self.rig
+        return reconcile(
+            rig.dsn, rig.plan, None, rig.log,
+            chunk_rows=dice.choice((10, 100, 1000)), listed=LISTED, timeout=timeout, record=False,
+        )  # fmt: skip
+
+
+def exactly_what_was_planted_is_drift(ground: Ground, counts: Sequence[int] = (0, 1, 4, 12)) -> None:
+    """Plant, compare, plant more: the drift is the planted keys and no other, and nothing is left open.
+
+    With no consumer nothing is proven, so nothing is drift and nothing green; with one again, the same as before.
+    """
+    rig, seed = ground.rig, ground.rig.name
+    dice = random.Random(seed)
+    for number in (1, 2):
+        rig.start(lambda stop, number=number: ground.write(number, stop))  # type: ignore[misc]
+    first = rig.consume()
+    rig.backfill()
+    rig.drain()
+    rig.stop(first)
+    consumers = rig.start(lambda stop: ground.come_and_go(random.Random(seed), stop))
+    for count in counts:
+        ground.plant(dice, count)
+        document = ground.reconcile(dice)
+        assert ground.drifted(document) == ground.planted(), (
+            seed,
+            [(r.verdict, r.rows, r.findings) for r in document.moves],
+        )
+        assert {report.move: report.rows.unresolved for report in document.moves} == dict.fromkeys(ground.fields, 0), (
+            seed
+        )
+        assert all(report.rows.compared >= len(ground.fields[report.move].quiet) for report in document.moves), seed
+    assert rig.stop(consumers) == []
+
+    ground.plant(dice, 2)
+    document = ground.reconcile(dice, timeout=0.5)
+    assert ground.drifted(document) == {name: set() for name in ground.fields}, seed
+    for report in document.moves:
+        assert ground.fields[report.move].planted <= {tuple(each.key) for each in report.differences}, seed
+    rig.consume()
+    assert ground.drifted(ground.reconcile(dice)) == ground.planted(), seed
+    errors = rig.stop()
+    assert errors == [], errors
+    assert ground.killed, seed
