@@ -28,7 +28,7 @@ Repair = Annotated[
 DryRun = Annotated[bool, option("--dry-run", "With --repair: only say which keys would be touched.")]
 ThisKey = Annotated[
     list[str] | None,
-    option("--key", "Only this key of one MOVE, once for each; the parts of a composite key separated by a comma."),
+    option("--key", "Only this key of one MOVE, once for each, parts separated by commas; @FILE: a key a line."),
 ]
 KeysFile = Annotated[
     Path | None, option("--keys", "Only the keys in this file, one a line as CSV; - is standard input.")
