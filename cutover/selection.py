@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from consumers.reading import keys_in
-from cutover.arguments import check_keys, read_keys, read_since
+from cutover.arguments import check_keys, read_keys_or_file, read_since
 from cutover.service import Service
 from reconcile.diff import Key
 from reconcile.scope import Draw, Selection
@@ -77,7 +77,7 @@ def _keys(service: Service, move: Move, flags: Flags) -> tuple[list[Key] | None,
         return keys_in(service.log, move, stretches), f"those that the log names since {flags.since}"
     if not flags.key and flags.keys is None:
         return None, None
-    found = read_keys("--key", move, flags.key) or []
+    found = read_keys_or_file("--key", move, flags.key) or []
     if flags.keys is not None:
         found += _keys_of(flags.keys, move)
     return list(dict.fromkeys(found)), f"{len(found):,} given"

@@ -30,6 +30,11 @@ class Service:
         with connect(self.settings.dsn, f"plan {self.folder.name}") as conn:
             return choose_log(conn, self.settings, self.folder.name)
 
+    def refuse_standing_still(self, moves: Sequence[Move]) -> None:
+        """Raises Gap or Halted when the consumers of these moves stand by: waiting for them would never end."""
+        with connect(self.settings.dsn, f"plan {self.folder.name}") as conn:
+            refuse_standing_still(conn, self.plan, moves)
+
     def reload(self) -> Plan:
         """The plan as it is prepared now, its prepared moves only; raises as `open_service` does."""
         with connect(self.settings.dsn, f"plan {self.folder.name}") as conn:
@@ -95,6 +100,12 @@ def _same_log(conn: Connection, plan: Plan, log: Log) -> None:
         raise UsageError(
             f"plan {plan.name} was prepared with the log {row[0]}, this is {log.address}", cure=f"--log {row[0]}"
         )
+
+
+def open_moves(settings: Settings, names: Sequence[str] | None) -> tuple[Service, list[Move]]:
+    """`open_service`, and the moves that are `chosen`."""
+    service = open_service(settings)
+    return service, chosen(service.plan, names)
 
 
 def refuse_standing_still(conn: Connection, plan: Plan, moves: Sequence[Move]) -> None:

@@ -80,7 +80,7 @@ class Passes:
         self.dsn, self.plan, self.reload, self.share, self.every = dsn, plan, reload, share, every
         self.on_report = on_report
         self.beat = time.monotonic()
-        self._again = 0.0
+        self._again: dict[str, float] = {}  # by move: when its standing differences were looked at last
         self._kept = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -159,9 +159,9 @@ class Passes:
 
     def _look_again(self, reader: Connection, writer: Connection, move: Move, stop: threading.Event) -> None:
         """Compare the keys that were seen to differ once more, and keep what became of them."""
-        if time.monotonic() - self._again < _AGAIN:
+        if time.monotonic() - self._again.get(move.name, -_AGAIN) < _AGAIN:
             return
-        self._again = time.monotonic()
+        self._again[move.name] = time.monotonic()
         keys = _open(writer, move)
         if not keys or not _ready(writer, move):
             return

@@ -15,7 +15,7 @@ from cutover.history import history, render
 from cutover.plan import load_plan
 from cutover.progress import progress
 from cutover.restore.run import restore
-from cutover.service import choose_log, chosen, open_service, refuse_standing_still
+from cutover.service import choose_log, open_moves, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
 from sql.errors import NotProven, PlanChanged, Refused
@@ -71,8 +71,7 @@ def add_to(app: typer.Typer) -> None:
         """Read the log again and converge its keys, beside the consumers. What is right already stays as it is."""
         asked = Asked(from_start, from_offset, from_lsn, from_time, to_offset, to_lsn, to_time, key)
         stop = stop_on_signals()
-        service = open_service(call.settings)
-        (move,) = chosen(service.plan, [name])
+        service, (move,) = open_moves(call.settings, [name])
         keys = read_keys_or_file("--key", move, key)
         with connect(call.settings.dsn, f"replay {service.plan.name}") as conn:
             check_topic(conn, service.log, move)
@@ -116,8 +115,7 @@ def add_to(app: typer.Typer) -> None:
     @command(app, "history", example="cutover history stock 6b0e…", reports=True)
     def history_command(call: Invocation, name: OneMove, key: KeyParts) -> int:
         """All that the log knows about one key: every version, with its time, LSN, transaction and source."""
-        service = open_service(call.settings)
-        (move,) = chosen(service.plan, [name])
+        service, (move,) = open_moves(call.settings, [name])
         versions = list(history(service.log, move, key))
         if call.json:
             call.document({"move": name, "key": key, "versions": [each.model_dump(mode="json") for each in versions]})

@@ -17,10 +17,9 @@ from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
 from cutover.run import Child, Supervisor
 from cutover.serve_metrics import metrics
-from cutover.service import chosen, open_service, refuse_standing_still
+from cutover.service import open_moves, open_service
 from cutover.signals import stop_on_signals
 from reconcile.passes import Passes
-from sql.connection import connect
 from sql.errors import Unreachable
 
 _AGAIN = 30.0  # seconds between looks at a plan in which nothing depends on the clock
@@ -122,11 +121,9 @@ def add_to(app: typer.Typer) -> None:
     def backfill_command(call: Invocation, moves: Moves = None, restart: Restart = False) -> int:
         """Touch every key, throttled, resumable: run it again after an interruption and it goes on."""
         stop = stop_on_signals()
-        service = open_service(call.settings)
+        service, wanted = open_moves(call.settings, moves)
+        service.refuse_standing_still(wanted)
         touched: dict[str, int] = {}
-        wanted = chosen(service.plan, moves)
-        with connect(call.settings.dsn, f"backfill {service.plan.name}") as conn:
-            refuse_standing_still(conn, service.plan, wanted)
         for move in wanted:
             if stop.is_set():
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -127,6 +128,31 @@ def test_what_is_unresolved_ends_when_the_proof_arrives(it: Arena) -> None:
         stop.set()
         thread.join(30)
     assert it.run("SELECT count(*) <= 1 FROM cutover.reconcile_run") == [(True,)]
+
+
+def test_the_differences_of_every_move_are_looked_at_again(it: Arena) -> None:
+    """Not only those of the first: each has its own turn, while the next pass is an hour away."""
+    other = replace(it.move, name="other")
+    it.run(f"CREATE VIEW {other.view} AS SELECT * FROM {it.move.view}")
+    it.run("INSERT INTO cutover.move (plan, move, target, topic, partitions) SELECT plan, 'other', target, topic, partitions"
+           " FROM cutover.move")  # fmt: skip
+    for table, columns in (("position", 'partition, "offset", applied_lsn'), ("backfill", "finished_at")):
+        it.run(
+            f"INSERT INTO cutover.{table} (plan, move, {columns}) SELECT plan, 'other', {columns} FROM cutover.{table}"
+        )
+    it.plan = replace(it.plan, moves=(it.move, other))
+    it.run("UPDATE new.t SET name = 'drift' WHERE id = 5")
+    stop = threading.Event()
+    thread = threading.Thread(target=Passes(it.dsn, it.plan, lambda: it.plan, 1.0, 3600.0).run, args=(stop,))
+    thread.start()
+    try:
+        _until(it, "SELECT count(*) = 2 FROM cutover.reconcile_run WHERE verdict = 'drift'")
+        it.converge("5")
+        _until(it, "SELECT count(*) = 2 FROM cutover.difference WHERE gone_at IS NOT NULL")
+    finally:
+        stop.set()
+        thread.join(30)
+    assert it.run("SELECT count(*) FROM cutover.reconcile_run") == [(2,)]
 
 
 def test_it_waits_for_the_backfill_and_behind_a_gap(it: Arena) -> None:
