@@ -21,7 +21,7 @@ lint: .venv/.test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-bench: .venv/.test
+bench: .venv/.bench
 	.venv/bin/python -m bench $(ARGS)
 
 # About ten minutes of random faults; ARGS="--seed 7 --seconds 60 --log kafka" for others.
@@ -42,3 +42,7 @@ clean:
 .venv/.test: pyproject.toml | .venv/bin/python
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ .venv/.demo
+
+.venv/.bench: pyproject.toml | .venv/bin/python
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@ .venv/.test .venv/.demo

@@ -16,8 +16,10 @@ from bench import (
     latency,
     memory,
     past,
+    reconcile_peers,
     reconcile_rate,
     replay_rate,
+    soak,
 )
 from tests.services.choose import Services
 
@@ -28,9 +30,11 @@ MEASUREMENTS: dict[str, Callable[..., object]] = {
     "writers": application.measure,
     "backfill": backfill_rate.measure,
     "reconcile": reconcile_rate.measure,
+    "reconcile-peers": reconcile_peers.measure,
     "replay": replay_rate.measure,
     "restore": past.restore,
     "history": past.history,
+    "soak": soak.measure,
     "memory": memory.measure,
     "flat": flat.measure,
 }

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from reconcile.verdicts import Observation, state_of
+from sql import faultpoints
 from sql.catalog import read_tables
 from sql.connection import Connection, transient
 from sql.errors import CutoverError
@@ -226,6 +227,7 @@ class Comparison:
             doubled: set[Key] = {key for keys in duplicates.values() for key in keys}
             found.update(self.observed([key for key in doubled if key not in found]))
             lsn = self.lsn()
+            faultpoints.reached("reconcile.in-snapshot")
         return Chunk(
             low, high, legacy, consolidated, others, pairs, kept,
             tuple(replace(seen, lsn=lsn) for seen in found.values() if seen.state not in ("same", "kept")),

@@ -11,6 +11,7 @@ from typing import Any
 from reconcile.diff import Key
 from reconcile.document import Difference, Gone, MoveReport, Verdict
 from reconcile.scope import Selection
+from sql import faultpoints
 from sql.connection import Connection, own
 from sql.files import load
 from sql.model import Move, Plan
@@ -56,9 +57,11 @@ def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selectio
                 "started_at": report.started_at,
             },
         )
+        faultpoints.reached("reconcile.before-record")
         if report.exact:
             given = {"verdict": report.verdict, "started_at": report.started_at, "compared": report.rows.compared}
             conn.execute(load("reconcile/proven").encode(), {"plan": plan.name, "move": report.move, **given})
+    faultpoints.reached("reconcile.after-record")
     return report
 
 

@@ -15,6 +15,7 @@ import psycopg
 from cdc.replication import lsn_number, lsn_text
 from reconcile.diff import FAILS, Cells, Comparison, Failed, Key, of_data
 from reconcile.verdicts import ACCEPTED, Circumstances, Judgement, Observation, judge, unproven
+from sql import faultpoints
 from sql.connection import Connection, own
 from sql.errors import CutoverError
 from sql.files import load
@@ -135,6 +136,7 @@ class Prover:
         for attempt in count(1):
             self.rounds += 1
             self.on_round(attempt, len(histories))
+            faultpoints.reached("reconcile.before-proof")
             wait = self._wait(max(history[-1].lsn for history in histories.values()), deadline)
             final = wait.stopped is not None or time.monotonic() > deadline
             keys = list(histories)
@@ -175,6 +177,7 @@ class Prover:
         found: list[tuple[Observation, Judgement | None]] = []
         with self.comparison.snapshot(limit_ms=60_000):
             seen = self.comparison.observed(keys)
+            faultpoints.reached("reconcile.in-proof")
             due = self._due(state)
             for key in keys:
                 about = Circumstances(
@@ -211,6 +214,7 @@ class Prover:
         """Wait until `lsn` is applied in every partition, and the touches of the refresh that are in the log."""
         with own(self.writer):
             self.writer.execute(_WATERMARK)
+            faultpoints.reached("reconcile.in-marker")
         mark, moves, moved, pause = self.progress().mark, 0, time.monotonic(), 0.001
         while True:
             state = self.progress()

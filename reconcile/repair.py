@@ -13,6 +13,7 @@ from cdc.touch import touch
 from consumers import positions
 from consumers.lease import workers
 from reconcile.diff import Key
+from sql import faultpoints
 from sql.connection import Connection, connect, own
 from sql.errors import NotProven, Unreachable
 from sql.model import Move, Plan
@@ -39,6 +40,7 @@ def repair(
     with connect(dsn, f"repair {plan.name}") as conn:
         for name, found in keys.items():
             _record(conn, plan.move(name), found)
+    faultpoints.reached("repair.after-record")
     mend(dsn, plan, log, keys, patience=patience, progress=progress)
 
 
@@ -58,6 +60,7 @@ def mend(
     """
     with connect(dsn, f"repair {plan.name}") as conn:
         ends = {name: _touch(plan.move(name), log, found) for name, found in keys.items()}
+        faultpoints.reached("repair.after-touch")
         _wait(conn, plan, ends, patience, progress)
 
 

@@ -70,7 +70,11 @@ def test_a_closer_look_at_some_keys_is_never_called_exact(tour: Cli, dsn: str) -
         (move,) = look["moves"]
         assert (move["exact"], move["rows"]["compared"], move["invariants"]) == (False, 1, [])
         assert "the chosen 1 keys" in move["sentence"]
+        lately = tour.run("reconcile", "--since", "1h", "--json").document["moves"][0]
+        assert (lately["exact"], lately["rows"]["compared"]) == (False, 1000)  # every key there is, and yet a part
         assert "of some keys only" in tour.run("flip", "product", "--to", "consolidated", "--json", code=5).out
+        runs = conn.execute("SELECT DISTINCT exact FROM cutover.reconcile_run WHERE verdict = 'match'").fetchall()
+        assert runs == [(False,)]
         tour.eventually("reconcile")
         tour.run("reconcile", "product", "--key", "nord,A-7")
         tour.eventually("flip", "product", "--to", "consolidated")
