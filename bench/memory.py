@@ -30,13 +30,14 @@ def measure(server: str, log: str, rows: int = 500_000, changes: int = 5_000_000
             for _ in range(changes // rows):
                 made.load_whole()
         made.applied(made.lsn(), timeout=1800)
-        found = Peaks(changes, _peak(capture.pid), _peak(consume.pid))
+        found = Peaks(changes, peak(capture.pid), peak(consume.pid))
         made.proven()
     print(found.line(), flush=True)
     return found
 
 
-def _peak(process: int) -> float:
+def peak(process: int) -> float:
+    """Megabytes that a process had resident at most, so far."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from bench.memory import peak
 from bench.stage import Stage, stage
 from cdc import stretch
 from consumers.outlook import look
@@ -40,8 +38,8 @@ def restore(server: str, log: str, rows: int = 600_000) -> list[Past]:
     for count in (rows // 3, rows):
         with _logged(server, log, count) as (made, megabytes, records):
             arguments = ("restore", SOURCE, "--at", made.lsn(), "--into", INTO)
-            seconds, peak = _run(made, *arguments)
-            found.append(Past(f"restore {count:,} rows, {2 * count:,} changes", megabytes, records, seconds, peak))
+            seconds, most = _run(made, *arguments)
+            found.append(Past(f"restore {count:,} rows, {2 * count:,} changes", megabytes, records, seconds, most))
             print(found[-1].line(), flush=True)
             query = f"SELECT count(*) FROM (TABLE {SOURCE} EXCEPT ALL TABLE {INTO}) d"
             assert made.conn.execute(query.encode()).fetchone() == (0,)
@@ -55,9 +53,9 @@ def history(server: str, log: str, rows: int = 600_000) -> list[Past]:
         with _logged(server, log, count) as (made, megabytes, records):
             row = made.conn.execute("SELECT min(id::text) FROM b.numbered").fetchone()
             assert row is not None
-            seconds, peak = _run(made, "history", "stock", row[0])
+            seconds, most = _run(made, "history", "stock", row[0])
             what = f"history of a key among {count:,}"
-            found.append(Past(what, megabytes / 4, records // 4, seconds, peak))
+            found.append(Past(what, megabytes / 4, records // 4, seconds, most))
             print(found[-1].line(), flush=True)
     return found
 
@@ -93,11 +91,11 @@ def _captured(made: Stage, lsn: str) -> None:
 
 def _run(made: Stage, *command: str) -> tuple[float, float]:
     """Seconds, and megabytes resident at most, of one command."""
-    started = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "cutover", *command], env=made.environment, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, f"{command} ended with {child.returncode}"
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    started, most = time.perf_counter(), 0.0
+    with made.process(*command) as child:
+        while child.poll() is None:
+            with suppress(AssertionError, OSError):  # it ends in between
+                most = max(most, peak(child.pid))
+            time.sleep(0.02)
+        assert child.returncode == 0, f"{command} ended with {child.returncode}"
+        return time.perf_counter() - started, most

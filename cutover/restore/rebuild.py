@@ -118,9 +118,9 @@ class Rebuild:
                     self._apply(it.xid, message)
         last = transactions[-1:]
         if self._source in found.sources and last and self._moment.after(last[0].commit_lsn, found.time):
+            # A row that was too large for the log left its key, and no change (L4).
             told = {key for message in found.changes() for key in self._told(message)}
-            if len(told) < len(found.keys):  # a row that was too large for the log left its key, and no change (L4)
-                self.large.update(key for key in found.keys if key not in told and not self._seen(key, last[0].xid))
+            self.large.update(key for key in found.keys if key not in told and not self._seen(key, last[0].xid))
 
     def _skip(self, it: Transaction, count: int) -> int:
         skipped = self._order.skip(it, count)

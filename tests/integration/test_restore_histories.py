@@ -16,7 +16,7 @@ from cutover.arguments import read_moment
 from cutover.restore.moment import Moment
 from sql.errors import Gap
 from tests.integration.rig import FILES, PLAN, SCHEMA, Rig, prepared
-from tests.integration.test_gaps import heal
+from tests.integration.test_gaps import drop_slot, heal
 from tests.integration.test_restore import rebuild, same
 from tests.services.databases import fresh_database
 from tests.services.postgres import LocalPostgres
@@ -116,7 +116,7 @@ def test_c2_what_a_gap_swallowed_is_not_known(dsn: str, plan_name: str, tmp_path
         rig.conn.execute(f"UPDATE {SOURCE} SET betrag = 0 WHERE betrag < 5".encode())
         rig.drain()
         assert rig.stop(capture) == []
-        rig.conn.execute("SELECT pg_drop_replication_slot(%s)", (rig.plan.slot,))
+        drop_slot(rig)
         rig.conn.execute(f"DELETE FROM {SOURCE} WHERE betrag > 100".encode())
         moments.append(now(rig))
         rig.conn.execute(f"UPDATE {SOURCE} SET betrag = -1 WHERE betrag > 90".encode())

@@ -216,3 +216,23 @@ def test_a_change_counts_once_however_often_it_stands_in_the_log() -> None:
     assert rebuilt(Moment(lsn=99), *FORKED) == 2
     assert rebuilt(Moment(lsn=15), *FORKED) == 1
     assert rebuilt(Moment(time=4), *FORKED) == 3
+
+
+def test_l4_a_row_that_was_too_large_is_told_beside_one_that_moved_elsewhere() -> None:
+    """As many keys as changes name is not the keys that they name."""
+    move = b"U" + (1).to_bytes(4, "big") + b"K" + ROW + b"N" + pgoutput.pack_row((b"y",))
+    value = frame.encode(
+        CHANGES,
+        lsn=11,
+        time=1,
+        keys=[b"x", b"large"],
+        sources=["a.b"],
+        relations=[json.dumps(RELATION, separators=(",", ":")).encode()],
+        transactions=[(10, 10, 1, 0)],
+        changes=[move],
+    )
+    with Spool() as spool:
+        bases = Bases("m", "a.b", Moment(lsn=99), spool)
+        rebuild = Rebuild("m", "a.b", Moment(lsn=99), (0, 1), bases, spool)
+        rebuild.take(0, frame.decode(value))
+        assert rebuild.large == {b"large"}
