@@ -68,6 +68,8 @@ class Backlog:
             b"SELECT pg_replication_slot_advance($1, $2)", [self._slot.encode(), lsn_text(lsn).encode()]
         )
         if result.status != pq.ExecStatus.TUPLES_OK:
+            if "cannot advance" in result.get_error_message():
+                raise Busy(f"another capture has moved the slot {self._slot}")
             raise _refusal(result)
 
     def wait(self, timeout: float) -> bool:

@@ -20,12 +20,20 @@ logger = logging.getLogger("cutover.capture")
 _CATCHING_UP = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
 
 
+_AT_WORK = "prepare is at work on the publication, or was ended there"
+
+
+def altered(publication: str) -> str:
+    """Why a publication that is not as prepare left it is a gap."""
+    return f"the publication {publication} was altered by somebody else: what it hid meanwhile is not in the log"
+
+
 class Control:
     """One session of the control schema. PlanChanged is raised when the plan was prepared anew or a move healed."""
 
     def __init__(self, dsn: str, plan: Plan, log: Log) -> None:
         self.plan, self._log = plan, log
-        self.silent: list[tuple[str, int]] = []  # (topic, partition) of moves that cannot be understood now
+        self.silent: list[tuple[str, int]] = []  # (topic, partition) of moves that are not in the plan now
         self.conn: Connection = connect(dsn, f"capture {plan.name}", statement_timeout="30s")
 
     def close(self) -> None:
@@ -38,6 +46,7 @@ class Control:
         if status.gap:
             raise Gap(status.gap, cure="cutover heal")
         self._watched = self._watch_row()
+        self._check_publication()
         self._refuse_changed()  # since it was compiled: a source may be missing from the router
         self._check_sources()
         for move, _, identity in self._moves():
@@ -77,7 +86,10 @@ class Control:
 
     def refuse_watched(self) -> None:
         """Raises PlanChanged when anything that this session was begun with is another now."""
-        if self._watch_row() != self._watched:
+        row = self._watch_row()
+        if row[4] is None:
+            raise Busy(_AT_WORK, cure="cutover prepare, if none is running")
+        if row != self._watched:
             raise PlanChanged
 
     def confirm(self, lsn: int) -> None:
@@ -99,16 +111,29 @@ class Control:
         if self._watched[0] != self.plan.digest:
             raise PlanChanged
 
+    def _check_publication(self) -> None:
+        """What the publication hid for a while, nobody else tells of (C10)."""
+        recorded, stands = self._watched[4:6]
+        if recorded is None:
+            raise Busy(_AT_WORK, cure="cutover prepare, if none is running")
+        if not stands:
+            raise Gap(altered(self.plan.publication), cure="cutover prepare, then cutover heal")
+
     def _check_sources(self) -> None:
         """A move whose sources are not all published would go on without some of its changes (C10)."""
-        self.silent = []
         for name, why in self.plan.broken:
             self.halt(name, f"{why}: its changes are not captured", 0)
-            row = self.conn.execute(
-                "SELECT topic, partitions FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, name)
-            ).fetchone()
-            if row is not None:
-                self.silent += [(row[0], partition) for partition in range(row[1])]
+        known = {move.name for move in self.plan.moves}
+        rows = self.conn.execute(
+            "SELECT move, topic, topic_identity, partitions FROM cutover.move WHERE plan = %s AND state <> 'completed'",
+            (self.plan.name,),
+        ).fetchall()
+        self.silent = [
+            (topic, partition)
+            for move, topic, identity, partitions in rows
+            if move not in known and self._log.topic_identity(topic) == identity
+            for partition in range(partitions)
+        ]
         published = read_publication(self.conn, self.plan.publication)
         for move in self.plan.moves:
             lacking = [source.name for source in move.sources if source.keys and source.name not in published]
@@ -118,7 +143,7 @@ class Control:
     def _moves(self) -> list[tuple[str, str | None, str | None]]:
         rows = self.conn.execute(
             "SELECT move, halted, topic_identity FROM cutover.move"
-            " WHERE plan = %s AND state <> 'completed' ORDER BY move",
+            " WHERE plan = %s AND state NOT IN ('completed', 'left') ORDER BY move",
             (self.plan.name,),
         ).fetchall()
         known = {move.name for move in self.plan.moves}

@@ -39,17 +39,19 @@ def ensure_publication(
     moves: Iterable[Move],
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     on_added: Callable[[Connection, Name], object] = lambda conn, table: None,
+    before: Callable[[], object] = lambda: None,
 ) -> PublicationReport:
     """Make the publication hold exactly the streamed sources of `moves`. Idempotent, online, resumable.
 
     Each table is changed in a transaction of its own, under SHARE UPDATE EXCLUSIVE, which blocks no reads or writes.
-    `on_added` is called in the transaction that adds a table: changes before it are not in the log.
+    `before` is called before anything is changed, `on_added` in the transaction that adds a table: changes before it
+    are not in the log.
     Raises Refused, before anything is changed, when a source has no usable replica identity; Busy.
     """
     moves = tuple(moves)
     refuse(remedies(conn, moves))
     wanted = column_lists(conn, moves)
-    _create(conn, publication)
+    _create(conn, publication, before)
     published = read_publication(conn, publication)
     added = tuple(name for name in wanted if name not in published)
     altered = tuple(name for name in wanted if name in published and published[name] != wanted[name])
@@ -68,6 +70,8 @@ def ensure_publication(
 
         with_lock(conn, [table], run, mode="SHARE UPDATE EXCLUSIVE", lock_timeout_ms=lock_timeout_ms)
 
+    if added or altered or removed:
+        before()
     for table in (*added, *altered):
         change(table, publish(publication, table, wanted[table], replace=table in published))
     for table in removed:
@@ -130,7 +134,7 @@ def publication_exists(conn: Connection, publication: str) -> bool:
     return conn.execute(query, (publication,)).fetchone() is not None
 
 
-def _create(conn: Connection, publication: str) -> None:
+def _create(conn: Connection, publication: str, before: Callable[[], object]) -> None:
     """Create it empty, so that no statement locks more than one table; or set its options right."""
     name = sql.Identifier(publication)
     if not publication_exists(conn, publication):
@@ -143,5 +147,6 @@ def _create(conn: Connection, publication: str) -> None:
         (publication,),
     ).fetchone()
     if row is not None and not row[0]:
+        before()
         with own(conn):
             conn.execute(sql.SQL("ALTER PUBLICATION {} SET (" + _OPTIONS + ")").format(name), prepare=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from cdc.control import altered
 from cdc.log import Log
 from cutover.heal import unpublished
 from cutover.plan import PlanFolder, load_plan
@@ -82,9 +83,13 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
         return
     if plan is not None:
         yield from _prepared(conn, plan)
-    yield from _slot(conn, status)
-    yield from _log(conn, folder.name, log)
+    of_log = list(_log(conn, folder.name, log))
+    if not any(problem.cure.startswith("--log") for problem in of_log):  # else the gap is the flag's alone
+        yield from _slot(conn, status)
+    yield from of_log
     for move in status.moves:
+        if move.state in ("completed", "left"):
+            continue
         yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None)
 
 
@@ -133,6 +138,15 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
     row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
     if row and row[0] != plan.digest:
         yield Problem("broken", "the plan has changed", "its files differ from those prepared", "cutover prepare")
+    query = "SELECT NOT cutover.publication_stands(publication_mark, slot) FROM cutover.plan WHERE plan = %s"
+    if conn.execute(query, (plan.name,)).fetchone() == (True,):
+        why = altered(plan.publication)
+        yield Problem("broken", "the publication is not as it was prepared", why, "cutover prepare, then cutover heal")
+    for move in plan.moves:
+        if not move.target_oid:
+            what = f"the target of {move.name}, {move.target}, is not there"
+            cure = f"cutover prepare, then cutover backfill {move.name}"
+            yield Problem("broken", what, "it was dropped or renamed", cure, move.name)
     for name in unpublished(conn, plan):
         yield Problem(
             "broken",

@@ -22,14 +22,15 @@ from dataclasses import dataclass, field
 from psycopg.types.json import Jsonb
 
 from cdc.beginning import turn_page
-from cdc.log import Log
+from cdc.log import Log, open_log
 from cdc.publication import read_publication
 from cdc.slot import check_slot, mark_gap, recreate_slot
+from cdc.sqlite_file import parse_path
 from cutover.standing import behind_unreadable, log_gap, read_standings
 from sql import faultpoints
 from sql.connection import Connection, own
 from sql.control import check
-from sql.errors import Busy, Refused, Unreachable
+from sql.errors import Busy, CutoverError, Refused, Unreachable
 from sql.files import load
 from sql.model import Move, Plan
 from sql.names import Name
@@ -72,6 +73,7 @@ def heal(
     when another heal runs or capture holds the slot that has to be made anew.
     """
     check(conn)
+    _refuse_other_log(conn, plan, log)
     with _alone(conn, plan.name):
         healing = _examine(conn, plan, moves, log)
         if healing.needed:
@@ -96,6 +98,24 @@ def heal(
             healing.touched.append(name)
         healing.finished = True
         return healing
+
+
+def _refuse_other_log(conn: Connection, plan: Plan, log: Log) -> None:
+    """A slip of the flag must not make an empty log the plan's, while the one that it has is there."""
+    row = conn.execute("SELECT log, log_identity FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
+    if row is None or row[1] is None or row[0] == log.address or row[1] == log.identity():
+        return
+    if row[0].startswith("sqlite:") and not parse_path(row[0]).exists():
+        return  # opening it would make it
+    recorded = open_log(row[0])
+    try:
+        there = recorded.identity() == row[1]
+    except CutoverError:  # away, or it wants a password that is not recorded: an operator says that it is lost
+        there = False
+    finally:
+        recorded.close()
+    if there:
+        raise Refused(f"plan {plan.name} has its log, {row[0]}, and this is {log.address}", cure=f"--log {row[0]}")
 
 
 @contextmanager
@@ -140,6 +160,11 @@ def _refuse_blocked(conn: Connection, plan: Plan) -> None:
     for finding in plan.findings:
         if finding.severity == "block":
             raise Refused(f"the plan must be mended first: {finding.message}", cure=finding.cure or "cutover plan")
+    row = conn.execute(
+        "SELECT cutover.publication_stands(publication_mark, slot) FROM cutover.plan WHERE plan = %s", (plan.name,)
+    ).fetchone()
+    if not row or not row[0]:
+        raise Refused(f"the publication {plan.publication} is not as prepare left it", cure="cutover prepare")
     lacking = unpublished(conn, plan)
     if lacking:
         names = ", ".join(name.sql for name in lacking)

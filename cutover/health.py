@@ -50,7 +50,7 @@ def unready(part: Part, seen: Seen) -> list[str]:
 
 
 def _move(part: Part, move: MoveStatus) -> Iterator[str]:
-    if move.state == "completed":
+    if move.state in ("completed", "left"):
         return
     if move.halted:
         yield f"{move.move} is halted: {move.halted}"

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg.types.json import Jsonb
 
+from cdc.control import altered
 from cdc.identity import apply_identity, build_index, refuse, remedies
 from cdc.log import Log
 from cdc.publication import ensure_publication, publication_exists, with_identity
@@ -28,7 +29,7 @@ from cutover.preflight import IDENTITY, check_findings, check_moves, check_serve
 from cutover.roles import ensure_roles, roles_exist
 from cutover.views import install_views, touch_all
 from sql.connection import Connection, connect, own
-from sql.control import migrate
+from sql.control import latest, migrate, version
 from sql.ddl import read_ddl, run_ddl
 from sql.errors import Busy, Refused, UsageError
 from sql.faultpoints import reached
@@ -97,6 +98,8 @@ class _Call:
     recompile: Callable[[], Plan]
     lock_timeout_ms: int
     report: PrepareReport = field(init=False)
+    added: tuple[Name, ...] = field(default=(), init=False)  # sources that were not published before
+    created: frozenset[str] = field(default=frozenset(), init=False)  # moves whose target was not there
 
     def __post_init__(self) -> None:
         self.report = PrepareReport(self.plan.name, self.names)
@@ -114,6 +117,7 @@ class _Call:
         check_moves(self.conn, self.moves, before_ddl=True)
         if not set_identity:
             refuse(remedies(self.conn, self.moves))
+        self.created = frozenset(move.name for move in self.moves if not move.target_oid)
         self._target_ddl()
         self._identities(set_identity)
         check_findings(self.plan.findings, self.moves)
@@ -137,6 +141,16 @@ class _Call:
         """What bears the plan's names without the plan being known here belongs to somebody else."""
         if self._known():
             return
+        row = self.conn.execute(
+            "SELECT database FROM pg_catalog.pg_replication_slots"
+            " WHERE slot_name = %s AND database <> current_database()",
+            (self.plan.slot,),
+        ).fetchone()
+        if row is not None:
+            raise Refused(
+                f"the replication slot {self.plan.slot} belongs to the database {row[0]}: slots are the server's",
+                cure="name this plan otherwise",
+            )
         if slot_exists(self.conn, self.plan.slot):
             raise Refused(
                 f"the replication slot {self.plan.slot} exists, and this database does not know the plan",
@@ -177,6 +191,7 @@ class _Call:
             refuse(needed)
         for remedy in needed:
             build_index(self.conn, remedy)
+            self._at_work()
             publication_change = with_identity(self.conn, self.plan.publication, self.moves, remedy)
             apply_identity(self.conn, remedy, publication_change, self.lock_timeout_ms)
             for statement in remedy.statements:
@@ -282,11 +297,27 @@ class _Call:
                 if any(source.name == table for source in move.sources):
                     touch_all(conn, move, "source-added")
 
-        report = ensure_publication(self.conn, self.plan.publication, moves, self.lock_timeout_ms, added)
+        row = self.conn.execute(
+            "SELECT NOT cutover.publication_stands(publication_mark, slot) FROM cutover.plan WHERE plan = %s",
+            (self.plan.name,),
+        ).fetchone()
+        if row and row[0]:
+            mark_gap(self.conn, self.plan, altered(self.plan.publication))
+        report = ensure_publication(self.conn, self.plan.publication, moves, self.lock_timeout_ms, added, self._at_work)
+        self.added = report.added
         for word, tables in (("publish", report.added), ("publish again", report.altered), ("hide", report.removed)):
             for table in tables:
                 self._did(f"{word} {table.sql}")
         self._did(None)
+
+    def _at_work(self) -> None:
+        """Until the new plan is recorded capture confirms nothing: the old one has no place for what is added."""
+        if version(self.conn) >= latest():
+            with own(self.conn):
+                self.conn.execute(
+                    "UPDATE cutover.plan SET publication_mark = NULL WHERE plan = %s AND publication_mark IS NOT NULL",
+                    (self.plan.name,),
+                )
 
     def _prepared(self) -> list[Move]:
         rows = self.conn.execute("SELECT move FROM cutover.move WHERE plan = %s", (self.plan.name,)).fetchall()
@@ -309,7 +340,21 @@ class _Call:
         """The digest last: it says that all of this is there."""
         values = (self.plan.digest, self.plan.name)
         with own(self.conn):
-            self.conn.execute("UPDATE cutover.plan SET digest = %s, prepared_at = now() WHERE plan = %s", values)
+            self.conn.execute(
+                "UPDATE cutover.plan SET digest = %s, prepared_at = now(),"
+                " publication_mark = cutover.publication_mark(slot) WHERE plan = %s",
+                values,
+            )
+            # Once more: a backfill of the old plan may have run while the publication was changed.
+            for move in self._prepared():
+                if any(source.name in self.added for source in move.sources):
+                    touch_all(self.conn, move, "source-added")
+                if move.name in self.created:
+                    touch_all(self.conn, move, "target-created")
+            self.conn.execute(
+                "UPDATE cutover.move SET state = 'left' WHERE plan = %s AND move <> ALL (%s) AND state <> 'completed'",
+                (self.plan.name, [move.name for move in self.plan.moves]),
+            )
             if self.report.steps:
                 self.conn.execute(
                     "INSERT INTO cutover.event (plan, what, detail) VALUES (%s, 'prepare', %s)",

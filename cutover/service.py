@@ -59,12 +59,13 @@ def open_service(settings: Settings, *, any_log: bool = False) -> Service:
     return Service(settings, folder, plan, log)
 
 
-def open_plan(settings: Settings) -> Plan:
+def open_plan(settings: Settings, *, changed: bool = False) -> Plan:
     """The plan as `open_service` compiles it, for what needs no log: reads are flipped while the log is away, and
-    while a source of another move is gone."""
+    while a source of another move is gone. `changed`: even if its files are not those prepared, for the way back to
+    legacy, which is in the database."""
     folder = load_plan(settings.plan)
     with connect(settings.dsn, f"plan {folder.name}") as conn:
-        return _prepared(conn, folder)
+        return _prepared(conn, folder, changed=changed)
 
 
 def choose_log(conn: Connection, settings: Settings, plan: str) -> Log:
@@ -76,15 +77,16 @@ def choose_log(conn: Connection, settings: Settings, plan: str) -> Log:
     return open_settings_log(settings)
 
 
-def _prepared(conn: Connection, folder: PlanFolder) -> Plan:
+def _prepared(conn: Connection, folder: PlanFolder, *, changed: bool = False) -> Plan:
     check(conn)
     row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (folder.name,)).fetchone()
     if row is None:
         raise Refused(f"plan {folder.name} is not prepared in this database", cure="cutover prepare")
     plan = compile_plan(conn, folder, partly=True)
-    if plan.digest != row[0]:
+    if plan.digest != row[0] and not changed:
         raise Refused(f"plan {folder.name} has changed since it was prepared", cure="cutover prepare")
-    known = conn.execute("SELECT move FROM cutover.move WHERE plan = %s AND state <> 'completed'", (plan.name,))
+    query = "SELECT move FROM cutover.move WHERE plan = %s AND state NOT IN ('completed', 'left')"
+    known = conn.execute(query, (plan.name,))
     names = {name for (name,) in known.fetchall()}
     return replace(
         plan,
@@ -121,12 +123,16 @@ def refuse_standing_still(conn: Connection, plan: Plan, moves: Sequence[Move]) -
         raise Halted(f"{halted[0]} is halted: {halted[1]}", cure=f"cutover heal {halted[0]}")
 
 
-def chosen(plan: Plan, names: Sequence[str] | None) -> list[Move]:
+def chosen(plan: Plan, names: Sequence[str] | None, *, prepared: bool = True) -> list[Move]:
     """The named moves of the plan, all of them without a name. UsageError with the nearest word for an unknown one,
-    Refused for one that cannot be understood now."""
+    Refused for one that cannot be understood now, or whose target is gone (`prepared`: it should be there)."""
     for name, why in plan.broken:
         if not names or name in names:
             raise Refused(f"{name} cannot be understood: {why}", cure="cutover doctor; the other moves by their names")
+    for move in plan.moves:
+        if prepared and not move.target_oid and (not names or move.name in names):
+            cure = f"cutover prepare, then cutover backfill {move.name}"
+            raise Refused(f"the target of {move.name}, {move.target}, is not there", cure=cure)
     known = [move.name for move in plan.moves]
     for name in names or ():
         if name not in known:

@@ -112,7 +112,8 @@ class Passes:
         """Take the plan as it was prepared last."""
         row = writer.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (self.plan.name,)).fetchone()
         known = writer.execute(
-            "SELECT array_agg(move) FROM cutover.move WHERE plan = %s AND state <> 'completed'", (self.plan.name,)
+            "SELECT array_agg(move) FROM cutover.move WHERE plan = %s AND state NOT IN ('completed', 'left')",
+            (self.plan.name,),
         ).fetchone()
         names = {move.name for move in self.plan.moves}
         if row is None or row[0] != self.plan.digest or known is None or set(known[0] or ()) != names:

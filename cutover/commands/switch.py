@@ -59,7 +59,7 @@ def add_to(app: typer.Typer) -> None:
 
         log.identity()  # it must answer before anything is changed
         plan = compile_now()
-        names = [move.name for move in chosen(plan, moves)]
+        names = [move.name for move in chosen(plan, moves, prepared=False)]
         report = prepare(
             call.settings.dsn,
             plan,
@@ -86,7 +86,7 @@ def add_to(app: typer.Typer) -> None:
         dry_run: DryRun = False,
     ) -> int:
         """Let applications read the other side, behind the gate, in one short transaction."""
-        plan = open_plan(call.settings)
+        plan = open_plan(call.settings, changed=to == "legacy")
         name = chosen(plan, [move])[0].name
         try:
             report = flip(call.settings.dsn, plan, name, to, percent, lock_timeout_ms=lock_timeout, dry_run=dry_run)

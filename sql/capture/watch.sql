@@ -1,6 +1,7 @@
--- What capture and consumers compare with what they started from: plan, digest, gap, and each move's halt.
+-- What capture and consumers compare with what they started from: plan, digest, gap, each move's halt, the publication.
 SELECT p.digest, p.consistent_point, p.gap,
        (SELECT array_agg(m.move || ':' || (m.halted IS NOT NULL)::text || ':' || coalesce(m.topic_identity, '') || ':' || m.partitions
                          ORDER BY m.move)
-          FROM cutover.move m WHERE m.plan = p.plan)
+          FROM cutover.move m WHERE m.plan = p.plan),
+       p.publication_mark, cutover.publication_stands(p.publication_mark, p.slot)
   FROM cutover.plan p WHERE p.plan = %s

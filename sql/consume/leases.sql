@@ -1,5 +1,5 @@
 -- The partitions of a plan, and how many workers there are to share them.
-SELECT p.move, p.partition, p.id, m.halted IS NOT NULL OR m.state = 'completed',
+SELECT p.move, p.partition, p.id, m.halted IS NOT NULL OR m.state IN ('completed', 'left'),
        (SELECT count(DISTINCT l.pid) FROM pg_catalog.pg_locks l
          WHERE l.locktype = 'advisory' AND l.granted
            AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())

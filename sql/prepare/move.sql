@@ -1,3 +1,4 @@
-INSERT INTO cutover.move (plan, move, target, facade, topic, topic_identity, partitions)
+INSERT INTO cutover.move AS move (plan, move, target, facade, topic, topic_identity, partitions)
 VALUES (%(plan)s, %(move)s, %(target)s, %(facade)s, %(topic)s, %(topic_identity)s, %(partitions)s)
-    ON CONFLICT (plan, move) DO UPDATE SET facade = excluded.facade
+    ON CONFLICT (plan, move) DO UPDATE SET facade = excluded.facade,
+          state = CASE WHEN move.state = 'left' THEN 'prepared' ELSE move.state END
