@@ -74,7 +74,7 @@ def _sources(it: Understood) -> Iterator[Finding]:
         elif table.kind == "p":
             message = (
                 f"{source.name} is partitioned: its {len(table.partitions)} partitions are published under its name,"
-                " but TRUNCATE, DETACH or DROP of a single partition is not streamed"
+                " but TRUNCATE, DETACH or DROP of a single partition, or ATTACH of a filled one, is not streamed"
             )
             cure = "after one of these: cutover backfill, which touches every key"
             yield _at(it, source, "warn", "partitioned-source", message, cure)
