@@ -40,7 +40,9 @@ class GateClosed(Refused):
     def __init__(self, move: str, checks: Sequence[Check]) -> None:
         self.move, self.checks = move, tuple(checks)
         closed = "\n  ".join(f"{check.check}: {check.why}" for check in checks if not check.ok)
-        super().__init__(f"the gate of {move} is closed:\n  {closed}", cure="cutover doctor")
+        only_proof = {check.check for check in checks if not check.ok} == {"reconciled"}
+        cure = f"cutover reconcile {move}" if only_proof else "cutover doctor"
+        super().__init__(f"the gate of {move} is closed:\n  {closed}", cure=cure)
 
     def documents(self) -> list[dict[str, Any]]:
         """The checks as `flip --json` prints them."""

@@ -11,7 +11,7 @@ from sql.catalog import Table, Types, nearest_table, read_aggregates, read_table
 from sql.chain import check_chain
 from sql.checks import check_move
 from sql.connection import Connection
-from sql.describe import describe_added, describe_due, describe_mapping, refuse_broken
+from sql.describe import describe_added, describe_due, describe_mapping, refuse_broken, refuse_invariants
 from sql.errors import PlanError
 from sql.families import exact, family
 from sql.mapping import MappingAnalysis, OutputUse, SourceUse, analyse
@@ -36,6 +36,10 @@ def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False, 
     for spec in folder.moves:
         try:
             understood = understand(conn, folder.file, spec, aggregates)
+            if not partly:  # a running move does not stand still for what only proves it
+                target, added = understood.target, understood.additions.of(spec.target)
+                pending = target is None or any(target.column(name) is None for name in added)
+                refuse_invariants(conn, folder.file, spec, pending=pending)
         except PlanError as error:
             if not partly:
                 raise

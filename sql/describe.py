@@ -79,6 +79,28 @@ def describe_due(conn: Connection, spec: MoveSpec) -> tuple[Column, ...] | None:
         raise _objection(error, file, offset) from error
 
 
+def refuse_invariants(conn: Connection, file: str, spec: MoveSpec, *, pending: bool) -> None:
+    """Each side of each invariant is a statement that PostgreSQL takes. Raises PlanError with its name.
+
+    `pending`: what the ddl adds is not there yet, so that nothing can be said of names that are unknown.
+    """
+    for invariant in spec.invariants:
+        for side, text in (("legacy", invariant.legacy), ("consolidated", invariant.consolidated)):
+            try:
+                with conn.transaction(force_rollback=True):
+                    conn.execute(f"EXPLAIN {text}".encode(), prepare=False)  # its columns may share a name
+            except psycopg.errors.InsufficientPrivilege:
+                raise
+            except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
+                unknown = isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn)
+                if unknown and (pending or "cutover." in text):  # what prepare has yet to make
+                    continue
+                message = f"invariant {invariant.name!r}, {side}: {error.diag.message_primary or error}"
+                raise PlanError(
+                    message, file=file, line=spec.line("invariants"), cure=error.diag.message_hint
+                ) from error
+
+
 def refuse_broken(spec: MoveSpec) -> None:
     """Statements that only `prepare` can ask PostgreSQL about are at least SQL, and say for which keys.
 

@@ -96,6 +96,27 @@ def test_compiling_leaves_nothing_behind_and_takes_no_strong_lock(bench: Bench, 
     assert bench.conn.info.transaction_status.name == "IDLE"
 
 
+INVARIANT = """
+[[moves.m.invariants]]
+name = "pieces"
+legacy = "SELECT sum({legacy}) FROM w.fact"
+consolidated = "SELECT sum({consolidated}) FROM w.stock;"
+"""
+
+
+def test_an_invariant_that_postgresql_does_not_take_is_an_error_of_the_plan(bench: Bench) -> None:
+    assert bench.compile(PLAN + INVARIANT.format(legacy="price", consolidated="price")).moves
+    for legacy, consolidated, side in (("prise", "price", "legacy"), ("price", "prise", "consolidated")):
+        with pytest.raises(PlanError, match=f"invariant 'pieces', {side}.*prise") as caught:
+            bench.compile(PLAN + INVARIANT.format(legacy=legacy, consolidated=consolidated))
+        assert caught.value.line is not None
+
+
+def test_an_invariant_may_read_what_the_ddl_adds(bench: Bench) -> None:
+    plan = PLAN + 'ddl = "ddl.sql"\n' + INVARIANT.format(legacy="price", consolidated="pieces")
+    assert bench.compile(plan, ddl="ALTER TABLE w.stock ADD COLUMN pieces int;").moves
+
+
 def test_columns_that_the_ddl_adds_are_known(bench: Bench) -> None:
     plan = bench.compile(
         PLAN + 'ddl = "ddl.sql"\n', MAPPING.replace("f.label", "f.label, f.price AS cost"),
