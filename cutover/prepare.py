@@ -230,8 +230,16 @@ class _Call:
                 "partitions": move.partitions,
             }
             with own(conn):
+                left = conn.execute(
+                    "SELECT FROM cutover.move WHERE plan = %s AND move = %s AND state = 'left'", (plan.name, move.name)
+                ).fetchone()
                 conn.execute(load("prepare/move"), values)
                 conn.execute(load("prepare/positions"), values)
+                if left is not None:  # nobody followed it meanwhile: every key is touched, behind what is there now
+                    touch_all(conn, move, "source-added")
+                    ends = dict(enumerate(self.log.end_offsets(move.topic)))
+                    where = {"partitions": list(ends), "offsets": list(ends.values()), "anew": True}
+                    conn.execute(load("heal/positions"), values | where)
             self._did(None)
 
     def _same_log(self, identity: str) -> None:

@@ -4,5 +4,5 @@ SELECT p.log_identity, p.log, m.move, m.topic, m.topic_identity, m.partitions,
                    FROM cutover.position x
                   WHERE x.plan = m.plan AND x.move = m.move AND x.partition < m.partitions), '{}') AS positions
   FROM cutover.plan p JOIN cutover.move m USING (plan)
- WHERE p.plan = %(plan)s
+ WHERE p.plan = %(plan)s AND m.state NOT IN ('completed', 'left')
  ORDER BY m.move
