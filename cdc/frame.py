@@ -74,6 +74,12 @@ class Frame:
         """The transactions in commit order."""
         return [Transaction(*fields) for fields in _TXN.iter_unpack(self._transactions)]
 
+    def newest_commit(self) -> int:
+        """The LSN of the newest of its commits; 0 where there is none."""
+        if not self._transactions:
+            return 0
+        return Transaction(*_TXN.unpack_from(self._transactions, len(self._transactions) - _TXN.size)).commit_lsn
+
     def relations(self) -> list[bytes]:
         """The relation descriptions of the frame, JSON, in no order."""
         return self._relations.split(b"\n") if self._relations else []

@@ -66,6 +66,7 @@ class Result:
     inserted: int = 0
     deleted: int = 0
     letters: list[Letter] = field(default_factory=list)
+    locked: Locked | None = None  # where one transaction did it all: with what it began
 
     @property
     def changed(self) -> int:
@@ -108,6 +109,7 @@ class Converger:
         except psycopg.Error as error:
             self._recover(error, batch, keys, result)
             self._transaction(batch, [], result, last=True)
+            result.locked = None
         faultpoints.reached("consume.after-commit")
         return result
 
@@ -139,6 +141,7 @@ class Converger:
             self._rollback()
             raise
         result.add(done)
+        result.locked = locked
 
     def _rollback(self) -> None:
         if not self.conn.closed and not self.conn.broken:

@@ -8,23 +8,21 @@ import random
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import psycopg
 
-from cdc import frame, slot
+from cdc import slot
 from cdc.frame import Frame, UnreadableFrame
 from cdc.log import Log
 from cdc.replication import lsn_text, now_us
-from cdc.router import decode_key
 from consumers import positions
 from consumers.converge import Batch, Converger, Result, TooManyLetters
-from consumers.lease import IDLE_SESSION_TIMEOUT, Lease, Leases
-from consumers.positions import Advance
+from consumers.gather import Partition, gather
+from consumers.lease import IDLE_SESSION_TIMEOUT, Leases
 from consumers.prefetch import Fetched, Prefetcher
+from consumers.seen import Seen
 from sql.connection import Connection, connect, own
 from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Refused
 from sql.files import load
@@ -56,15 +54,6 @@ SESSION = {
 
 # What no repetition makes right: something that converge names is not there.
 _MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
-
-
-@dataclass(slots=True)
-class Partition:
-    """What is read of one leased partition and not applied yet."""
-
-    lease: Lease
-    offset: int  # next to apply
-    frames: deque[tuple[int, Frame, int]] = field(default_factory=deque)  # offset, frame, bytes
 
 
 class Worker:
@@ -146,6 +135,7 @@ class Session:
             self.convergers = {
                 move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
             }
+            self.seen = {move.name: Seen(move) for move in self.plan.moves}
             self.reader = Prefetcher(self.worker.log)
             try:
                 self._loop(stop)
@@ -280,9 +270,11 @@ class Session:
     # Applying
 
     def _apply(self, move: Move) -> None:
-        batch, taken = self._batch(move)
-        if batch is None:
+        active = [each for at, each in self.partitions.items() if at[0] == move.topic and each.frames]
+        if not active:
             return
+        gathered = gather(move, active, self.limit[move.name], self.seen[move.name], self._now_us())
+        batch = gathered.batch
         started = time.monotonic()
         try:
             result = self.convergers[move.name].apply(batch)
@@ -302,12 +294,10 @@ class Session:
             raise
         seconds = time.monotonic() - started
         self.collect_until[move.name] = time.monotonic() + COLLECT
-        for partition, count in taken:
-            for _ in range(count):
-                _, _, size = partition.frames.popleft()
-                self.queued -= size
-            partition.offset = batch.steps[partition.lease.partition].offset
+        self.queued -= gathered.done()
         if batch.keys:
+            if result.locked is not None and not result.letters:
+                self.seen[move.name].remember(gathered.keys, batch.sources, result.locked)
             self._adapt(move, len(batch.keys), seconds)
             self.worker.count(result)
             if result.letters:
@@ -324,46 +314,6 @@ class Session:
             "lsn": lsn_text(max(step.lsn for step in batch.steps.values())),
         }
         logger.error("%s: %d keys are dead letters", move.name, len(result.letters), extra=where)
-
-    def _batch(self, move: Move) -> tuple[Batch | None, list[tuple[Partition, int]]]:
-        """Whole frames of every leased partition of a move, in turn, up to the move's limit of keys."""
-        limit = self.limit[move.name]
-        batch = Batch(move, {}, set(), [], {}, {})
-        taken: list[tuple[Partition, int]] = []
-        everything = False
-        raw: dict[bytes, tuple[int, int]] = {}
-        newest = 0
-        active = [p for at, p in self.partitions.items() if at[0] == move.topic and p.frames]
-        for partition in active:
-            number, count, lsn, at_time = partition.lease.partition, 0, 0, 0
-            share = len(raw) + max(1, limit // len(active))
-            for offset, each, _ in partition.frames:
-                if count and len(raw) + len(each.keys) > share:
-                    break
-                count += 1
-                place = (number, offset)
-                raw.update(dict.fromkeys(each.keys, place))
-                lsn = max(lsn, each.lsn)
-                at_time = each.time
-                if each.kind in frame.ASKED:
-                    everything = True
-                elif each.kind == frame.CHANGES:
-                    batch.sources.update(each.sources)
-                    batch.frames.append(each)
-                    newest = max(newest, each.time)
-            taken.append((partition, count))
-            batch.expected[number] = partition.offset
-            last = partition.frames[count - 1][0]
-            batch.steps[number] = Advance(last + 1, lsn, at_time, None)
-        if not taken:
-            return None, []
-        if everything:
-            batch.sources.clear()
-        batch.keys = {decode_key(key): raw[key] for key in sorted(raw)}
-        if newest:
-            latency = max(0, self._now_us() - newest) / 1000
-            batch.steps = {n: Advance(s.offset, s.lsn, s.time, latency) for n, s in batch.steps.items()}
-        return batch, taken
 
     def _adapt(self, move: Move, keys: int, seconds: float) -> None:
         """Batches follow a target duration: they grow while behind and fast, and shrink when slow."""

@@ -33,7 +33,7 @@ def test_a1_a_change_decoded_before_it_is_visible_is_not_lost(
         rig.consume()
         rig.drain()
         ends = sum(rig.log.end_offsets(rig.move("item").topic))
-        _standby(rig.conn, "nobody")
+        standby(rig.conn, "nobody")
 
         def write() -> None:
             with psycopg.connect(dsn, autocommit=True, options="-c synchronous_commit=on") as app:
@@ -43,25 +43,25 @@ def test_a1_a_change_decoded_before_it_is_visible_is_not_lost(
         writer.start()
         try:
             rig.wait_until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')")
-            assert _cost(rig.conn, "item_cost", "item_id", item) == 10, "the commit is visible: this tests nothing"
+            assert cost(rig.conn, "item_cost", "item_id", item) == 10, "the commit is visible: this tests nothing"
             rig.wait_until(
                 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'cutover consume%%'"
                 " AND query LIKE '%%pg_current_snapshot%%' AND state <> 'idle' AND xact_start < now() - interval '0.3 s')"
             )
             assert sum(rig.log.end_offsets(rig.move("item").topic)) > ends
         finally:
-            _standby(rig.conn, "")
+            standby(rig.conn, "")
             writer.join(30)
         rig.drain()
-        assert _cost(rig.conn, "item", "id", item) == 55
+        assert cost(rig.conn, "item", "id", item) == 55
 
 
-def _standby(conn: psycopg.Connection[tuple[object, ...]], name: str) -> None:
+def standby(conn: psycopg.Connection[tuple[object, ...]], name: str) -> None:
     conn.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'".encode())
     conn.execute("SELECT pg_reload_conf()")
 
 
-def _cost(conn: psycopg.Connection[tuple[object, ...]], table: str, key: str, item: uuid.UUID) -> int:
+def cost(conn: psycopg.Connection[tuple[object, ...]], table: str, key: str, item: uuid.UUID) -> int:
     row = conn.execute(f"SELECT cost::int FROM shop.{table} WHERE {key} = %s".encode(), (item,)).fetchone()
     assert row is not None
     assert isinstance(row[0], int)
