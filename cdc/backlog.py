@@ -1,79 +1,189 @@
 """The backlog of a slot: what waits there, read by SQL in portions, before the stream begins.
 
 A walsender makes a system call to send each message and another to look for an answer: of small transactions, half of
-its time and more. The same messages from pg_logical_slot_peek_binary_changes through COPY come many to a call (chapters
-9.28.6 and 53.2.6): 0.4 s of the server's CPU where the walsender takes 1.2. Peeking confirms nothing; the slot is
-advanced once the log has acknowledged the portion (C1).
+its time and more. The same messages from pg_logical_slot_get_binary_changes through COPY come many to a call (chapters
+9.28.6 and 53.2.6). A portion comes once it is decoded whole: so two sessions take turns, and one decodes the next while
+the other's is read. Each has a temporary copy of the slot, which ends with it; the slot itself moves only over what the
+log has acknowledged (C1).
 """
 
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import Final
 
 import psycopg
 from psycopg import pq, sql
 from psycopg.pq.abc import PGconn
 
-from cdc.replication import XLOG_HEADER, lsn_text
+from cdc.replication import XLOG_HEADER
 from sql.connection import connect_raw
 from sql.errors import Busy, CutoverError, Gap, Unreachable
 
-FIRST: Final = 60_000  # messages in a portion: each begins to decode where the slot does, so they grow …
+FIRST: Final = (
+    60_000  # messages in a portion: each begins to decode where the slot's oldest transaction does, so they grow …
+)
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
-GROWTH: Final = 3
+GROWTH: Final = 1.5
 WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read first
-_ROW: Final = 6  # bytes of COPY's binary format before a row's one field
-# So many bytes before the message that it stands where it does in the stream. The first row holds COPY's header.
-_QUERY: Final = (
-    "COPY (SELECT {pad}::bytea || '\\x00' UNION ALL SELECT {pad}::bytea || data"
-    " FROM pg_logical_slot_peek_binary_changes({slot}, NULL, {limit}, 'proto_version', '1', 'messages', 'true',"
-    " 'publication_names', {names})) TO STDOUT (FORMAT binary)"
+_HEADER: Final = 19  # bytes of COPY's binary format before the first row …
+_ROW: Final = 6  # … and before a row's one field
+_COPY_SLOT: Final = (
+    "SELECT pg_catalog.pg_copy_logical_replication_slot({slot},"
+    " pg_catalog.concat('cutover_backlog_', pg_catalog.pg_backend_pid()), true)"
+)
+_START: Final = (
+    "SELECT pg_catalog.pg_replication_slot_advance({mine}, confirmed_flush_lsn)"
+    " FROM pg_catalog.pg_replication_slots WHERE slot_name = {other}"
+)
+# So many bytes before the message that it stands where it does in the stream.
+_PORTION: Final = (
+    "COPY (SELECT {pad}::pg_catalog.bytea OPERATOR(pg_catalog.||) data"
+    " FROM pg_catalog.pg_logical_slot_get_binary_changes({mine}, NULL, {limit}, 'proto_version', '1',"
+    " 'messages', 'true', 'publication_names', {names})) TO STDOUT (FORMAT binary)"
 )
 
 
 class Backlog:
-    """Reads a slot's changes as `ReplicationStream` does, portion by portion; confirms by `advance` alone.
+    """Reads a slot's changes as `ReplicationStream` does, whole transactions portion by portion, up to the end of WAL.
 
-    Raises Busy when another process holds the slot (C13), Gap when the slot is gone or lost (C3), Unreachable when
-    the connection ends or the server has no room for the portion.
+    Raises Busy when another process holds the slot (C13), Gap when the slot is gone or lost (C3), NoRoom when the
+    server has none for copies of the slot or for a portion, Unreachable when a connection ends.
     """
 
+    asked = False  # the server waits for no answer here
+    passed = 0  # a portion ends with a commit, which tells it
+
     def __init__(self, dsn: str, slot: str, publication: str) -> None:
-        self._slot, self._publication = slot, publication
-        self._limit = FIRST
-        self.pgconn: PGconn = connect_raw(dsn, f"capture {slot} backlog", statement_timeout="0")
-        self._poll = select.poll()
-        self._poll.register(self.pgconn.socket, select.POLLIN)
+        self.idle = self.over = False
+        self._limit: float = FIRST
+        self._readers: list[_Reader] = []
+        try:
+            for _ in range(2):
+                self._readers.append(_Reader(dsn, slot, publication))
+            self._begin(slot)
+        except BaseException:
+            self.close()
+            raise
 
-    def begin(self) -> None:
-        """The next portion, whole transactions: read it with `pgconn.get_copy_data` to its end."""
-        query = sql.SQL(_QUERY).format(
-            pad=sql.Literal("\\x" + "00" * (XLOG_HEADER - _ROW)),
-            slot=sql.Literal(self._slot),
-            limit=sql.Literal(self._limit),
-            names=sql.Literal(sql.Identifier(self._publication).as_string(None)),
-        )
+    def read(self, most: int) -> list[bytes]:
+        """Up to `most` messages that are there now; `idle` says that there are no more, `over` that none come."""
+        reader, other = self._readers
+        found = reader.read(most)
+        if found and not other.busy:  # decoded whole, then: where the next portion begins is known
+            self._readers.reverse()
+            self._begin(reader.slot)
+            self._readers.reverse()
+        self.idle = reader.idle
+        if reader.finished:
+            self.over = reader.count < reader.limit
+            self._readers.reverse()
+        return found
+
+    def _begin(self, after: str) -> None:
+        """Let the first reader decode a portion, from where another slot stands."""
+        self._readers[0].begin(after, int(self._limit))
         self._limit = min(MOST, self._limit * GROWTH)
-        self.pgconn.nonblocking = 0
-        result = self.pgconn.exec_(query.as_string(None).encode())
-        if result.status != pq.ExecStatus.COPY_OUT:
-            raise _refusal(result)
-        self.pgconn.nonblocking = 1
-
-    def advance(self, lsn: int) -> None:
-        """Move the slot over what the log has acknowledged."""
-        self.pgconn.nonblocking = 0
-        result = self.pgconn.exec_params(
-            b"SELECT pg_replication_slot_advance($1, $2)", [self._slot.encode(), lsn_text(lsn).encode()]
-        )
-        if result.status != pq.ExecStatus.TUPLES_OK:
-            if "cannot advance" in result.get_error_message():
-                raise Busy(f"another capture has moved the slot {self._slot}")
-            raise _refusal(result)
 
     def wait(self, timeout: float) -> bool:
         """Wait until there is something to read, `timeout` seconds at most, and take it; False when there was not."""
+        return self._readers[0].wait(timeout)
+
+    def feedback(self, confirmed: int, received: int) -> None:
+        """Nothing: nobody waits for an answer, and the slot is moved by who knows when that is worth its cost."""
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
+
+
+class _Reader:
+    """A session with a copy of the slot that only it sees."""
+
+    def __init__(self, dsn: str, slot: str, publication: str) -> None:
+        self.busy = self.idle = self.finished = False
+        self.count = self.limit = 0  # messages of the portion so far, and after how many it ends with a commit
+        self._copying = False
+        self.pgconn: PGconn = connect_raw(dsn, f"capture {slot} backlog", statement_timeout="0")
+        try:
+            self._poll = select.poll()
+            self._poll.register(self.pgconn.socket, select.POLLIN)
+            result = self.pgconn.exec_(sql.SQL(_COPY_SLOT).format(slot=sql.Literal(slot)).as_string(None).encode())
+            if result.status != pq.ExecStatus.TUPLES_OK:
+                raise _refusal(result)
+            self.slot = f"cutover_backlog_{self.pgconn.backend_pid}"
+            self.pgconn.nonblocking = 1
+        except BaseException:
+            self.pgconn.finish()
+            raise
+        self._portion = sql.SQL(_PORTION).format(
+            pad=sql.Literal("\\x" + "00" * (XLOG_HEADER - _ROW)),
+            mine=sql.Literal(self.slot),
+            limit=sql.Placeholder("limit"),
+            names=sql.Literal(sql.Identifier(publication).as_string(None)),
+        )
+
+    def begin(self, after: str, limit: int) -> None:
+        """Ask for a portion of `limit` messages and what their last transaction has more, from where a slot stands."""
+        start = sql.SQL(_START).format(mine=sql.Literal(self.slot), other=sql.Literal(after)).as_string(None)
+        portion = self._portion.as_string(None).replace("%(limit)s", str(limit))
+        try:
+            self.pgconn.send_query(f"{start}; {portion}".encode())
+            while self.pgconn.flush():
+                select.select([], [self.pgconn.socket], [])
+        except psycopg.OperationalError as error:
+            raise Unreachable(f"the backlog's connection ended: {error}") from error
+        self.busy, self.finished, self._copying = True, False, False
+        self.count, self.limit = 0, limit
+
+    def read(self, most: int) -> list[bytes]:
+        self.idle = False
+        if not self._copying and not self._started():
+            self.idle = True
+            return []
+        found: list[bytes] = []
+        append, next_message = found.append, self.pgconn.get_copy_data
+        for _ in range(most):
+            size, data = next_message(1)
+            if size > XLOG_HEADER:
+                append(bytes(data))
+            elif size == 0:
+                if not self.wait(0):
+                    self.idle = True
+                    break
+            elif size < 0:
+                self._end()
+                break
+        if found and not self.count:
+            found[0] = found[0][_HEADER:]
+        self.count += len(found)
+        return found
+
+    def _started(self) -> bool:
+        """Has it been decoded? Takes the results before the portion's."""
+        while not self._copying:
+            if self.pgconn.is_busy():
+                if not self.wait(0):
+                    return False
+                continue
+            result = self.pgconn.get_result()
+            if result is None:
+                raise Unreachable("the backlog cannot be read: the slot's copy is gone")
+            if result.status == pq.ExecStatus.COPY_OUT:
+                self._copying = True
+            elif result.status != pq.ExecStatus.TUPLES_OK:
+                raise _refusal(result)
+        return True
+
+    def _end(self) -> None:
+        """The portion was read to its end. Raises what it ended with."""
+        while (result := self.pgconn.get_result()) is not None:
+            if result.status != pq.ExecStatus.COMMAND_OK:
+                raise _refusal(result)
+        self.busy, self.finished = False, True
+
+    def wait(self, timeout: float) -> bool:
         if not self._poll.poll(timeout * 1000):
             return False
         try:
@@ -82,21 +192,16 @@ class Backlog:
             raise Unreachable(f"the backlog's connection ended: {error}") from error
         return True
 
-    def feedback(self, confirmed: int, received: int) -> None:
-        """Nothing: the server waits for no answer here."""
-
-    def over(self) -> None:
-        """The portion was read to its end. Raises what it ended with."""
-        while (result := self.pgconn.get_result()) is not None:
-            if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.COPY_OUT):
-                raise _refusal(result)
-
     def close(self) -> None:
+        """End the session, and what it may still be decoding."""
+        if self.busy:
+            with suppress(psycopg.OperationalError):
+                self.pgconn.get_cancel().cancel()
         self.pgconn.finish()
 
 
 class NoRoom(Unreachable):
-    """The server has no room for a portion; the stream needs none."""
+    """The server has no room for a portion or a copy of the slot; the stream needs none."""
 
 
 def _refusal(result: pq.abc.PGresult) -> CutoverError:
@@ -104,7 +209,7 @@ def _refusal(result: pq.abc.PGresult) -> CutoverError:
     message = result.get_error_message().strip()
     if state == "55006":  # object_in_use
         return Busy(f"another capture runs: {message}", cure="one capture per plan; stop the other, or leave it")
-    if state.startswith("53"):  # insufficient resources, temp_file_limit among them
+    if state.startswith("53"):  # insufficient resources: replication slots and temp_file_limit among them
         return NoRoom(f"the backlog cannot be read: {message}")
     if state in ("42704", "55000"):  # undefined_object, object_not_in_prerequisite_state
         return Gap(f"the slot cannot be read: {message}", cure="cutover heal")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from cdc.control import Control
 from cdc.frame import CHANGES, WATERMARK
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
-from cdc.replication import XLOG_HEADER, ReplicationStream, keepalive, lsn_text, now_us
+from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text, now_us
 from cdc.router import Buffer, Route, Router
 from cdc.tail import Tail
 from sql import faultpoints
@@ -35,9 +36,12 @@ READ_SHARE = 1 / 25  # of the pace's pause: how long a flood may gather in the s
 WATERMARK_BUSY = 0.025  # seconds between watermarks while the application commits
 WATERMARK_IDLE = 1.0
 CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
+ADVANCE = 10.0  # seconds between moves of the slot while a backlog is read: the server looks through WAL for each
 WATCH = 2.0  # seconds between looks at the control schema and the sources' names
 HOUSEKEEPING = 2048  # messages between looks at the clock while behind
 NEVER = 1 << 64  # an LSN that no commit has
+_BEGIN = struct.Struct("!QqI").unpack_from  # a Begin message from its second byte: final LSN, commit time, xid
+_COMMIT = struct.Struct("!Q").unpack_from
 
 
 class Capture:
@@ -97,6 +101,7 @@ class Session:
         self.pace = Pace(time.monotonic())
         self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
+        self.last_advance = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         self.control = Control(self.capture.dsn, self.plan, self.log)
@@ -116,26 +121,25 @@ class Session:
     def _catch_up(self, stop: threading.Event) -> None:
         """Read what waits in the slot by SQL, until little does."""
         self.control.alone()
-        waiting = Backlog(self.capture.dsn, self.plan.slot, self.plan.publication)
-        self.stream: ReplicationStream | Backlog = waiting
-        try:
-            self._begin()
-            logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
-            while not stop.is_set():
-                before = self.slot_at
-                waiting.begin()
-                self._loop(stop)
-                if stop.is_set() or not self._settle(stop):
-                    return
-                waiting.advance(self.confirmed)
-                status = self.control.slot()
-                self.slot_at = status.confirmed_lsn or 0
-                if (status.lag_bytes or 0) < backlog.WORTHWHILE or self.slot_at <= before:
-                    return
-        except NoRoom as shortage:
-            logger.warning("%s; it is streamed instead", shortage, extra={"plan": self.plan.name})
-        finally:
-            waiting.close()
+        self._begin()
+        logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
+        while True:
+            before = self.slot_at
+            try:
+                self.stream: ReplicationStream | Backlog = Backlog(
+                    self.capture.dsn, self.plan.slot, self.plan.publication
+                )
+                try:
+                    self._loop(stop)
+                finally:
+                    self.stream.close()
+            except NoRoom as shortage:
+                logger.warning("%s; it is streamed instead", shortage, extra={"plan": self.plan.name})
+                return
+            settled = self._settle(stop)
+            self._advance()
+            if not settled or self.slot_at <= before or (self.control.slot().lag_bytes or 0) < backlog.WORTHWHILE:
+                return
 
     def _follow(self, stop: threading.Event) -> None:
         """Read the stream until stopped."""
@@ -143,7 +147,7 @@ class Session:
         try:
             self._begin()
             self._loop(stop)
-            self._finish()
+            self._settle(stop)
         finally:
             self.stream.close()
 
@@ -174,25 +178,13 @@ class Session:
     # The loop. Hot messages are read in place: a call or a copy per change would halve the rate.
 
     def _loop(self, stop: threading.Event) -> None:
-        next_message = self.stream.pgconn.get_copy_data
-        routes = self.routes
+        stream, routes = self.stream, self.routes
         xid = lsn = commit_time = 0
         inside = own_transaction = first = False
-        since = count = 0
         expected = self.tail.newest.commit_lsn if self.tail.newest else NEVER
-        while True:
-            size, data = next_message(1)
-            if size > 0:
-                message = bytes(data)
-                kind = message[0]
-                if kind != 119 and kind != 0:  # neither w nor a row of a backlog
-                    if kind == 107:  # k
-                        end, reply = keepalive(message)
-                        if not inside:
-                            self.processed = max(self.processed, end)
-                        if reply:
-                            self.stream.feedback(self.told, self.processed)
-                    continue
+        while not stop.is_set():
+            count = 0
+            for message in stream.read(HOUSEKEEPING):
                 tag = message[25]
                 if tag == 85 or tag == 73 or tag == 68:  # U, I, D
                     first = False
@@ -202,12 +194,13 @@ class Session:
                     if route is None:
                         continue
                     count += 1
+                    size = len(message)
                     if route.simple and size < WIDE and (message[30] == 78 or tag == 68):  # N: no old key
                         at = 33
                         for _ in range(route.before):
-                            at += 5 + int.from_bytes(message[at + 1 : at + 5], "big") if message[at] == 116 else 1
+                            at += 5 + int.from_bytes(message[at + 1 : at + 5]) if message[at] == 116 else 1
                         if message[at] == 116:
-                            key = message[at + 5 : at + 5 + int.from_bytes(message[at + 1 : at + 5], "big")]
+                            key = message[at + 5 : at + 5 + int.from_bytes(message[at + 1 : at + 5])]
                             buffers = route.buffers
                             buffer = buffers[crc32(key) % len(buffers)]
                             buffer.keys[key] = None
@@ -224,14 +217,12 @@ class Session:
                             continue
                     self._spread(route, message[XLOG_HEADER:], xid, lsn, commit_time)
                 elif tag == 66:  # B
-                    lsn = int.from_bytes(message[26:34], "big")
-                    commit_time = int.from_bytes(message[34:42], "big", signed=True)
-                    xid = int.from_bytes(message[42:46], "big")
+                    lsn, commit_time, xid = _BEGIN(message, 26)
                     inside = first = True
                     if lsn >= expected:
                         expected = self._recognise(lsn, xid, commit_time)
                 elif tag == 67:  # C
-                    self.committed = self.processed = int.from_bytes(message[35:43], "big")
+                    self.committed = self.processed = _COMMIT(message, 35)[0]
                     if not own_transaction:
                         self.foreign = True
                     inside = own_transaction = False
@@ -248,26 +239,17 @@ class Session:
                     self._relation(message[XLOG_HEADER:], lsn)
                 elif tag == 84 and not own_transaction:  # T
                     self._truncate(message[XLOG_HEADER:], xid, lsn, commit_time)
-                since += 1
-                if since >= HOUSEKEEPING:
-                    since = 0
-                    self.capture.changes += count
-                    count = 0
-                    self._behind(stop)
-                    if stop.is_set():
-                        return
-            elif size == 0:
-                if self.stream.wait(0):
-                    continue
-                self.capture.changes += count
-                count = 0
-                self._caught_up(inside)
-                if stop.is_set():
-                    return
-            else:
-                self.capture.changes += count
-                self.stream.over()
+            self.capture.changes += count
+            if stream.passed and not inside:
+                self.processed = max(self.processed, stream.passed)
+            if stream.asked:
+                stream.feedback(self.told, self.processed)
+            if stream.over:
                 return
+            if stream.idle:
+                self._caught_up(inside)
+            else:
+                self._behind(stop)
 
     def _spread(self, route: Route, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
         """The general way of a change: composite keys, several moves, moved keys, columns to strip."""
@@ -438,30 +420,34 @@ class Session:
         self.told = self.confirmed
         self.stream.feedback(self.told, self.processed)
         faultpoints.reached("capture.after-confirm")
+        if isinstance(self.stream, Backlog) and time.monotonic() - self.last_advance > ADVANCE:
+            self._advance()
+
+    def _advance(self) -> None:
+        """The slot itself, which a backlog's readers leave where it is."""
+        if self.told > self.slot_at:
+            self.control.advance(self.told)
+            self.slot_at = self.control.slot().confirmed_lsn or 0
+        self.last_advance = time.monotonic()
 
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:
             self.last_watch = now
             self.control.watch()
 
-    def _finish(self) -> None:
-        """Stopped: bring what is in hand into the log, and say so."""
+    def _settle(self, stop: threading.Event) -> bool:
+        """Read to its end, or stopped: wait until the log has what is in hand, ten seconds at most once it is stopped,
+        and record that; False when stopped."""
         self.demanded = True  # a last watermark: what it reaches can be confirmed
         self._flush_all(time.monotonic())
-        if self.writer.wait(self.writer.queued(), 10):
-            self._acknowledge(time.monotonic())
-            if self.confirmed > self.told:
-                self._confirm()
-
-    def _settle(self, stop: threading.Event) -> bool:
-        """A portion of the backlog is read: wait until the log has it, and record that; False when stopped."""
-        self.demanded = True
-        self._flush_all(time.monotonic())
+        deadline = float("inf")
         while not self.writer.wait(self.writer.queued(), 0.2):
-            self.capture.beat = time.monotonic()
+            self.capture.beat = now = time.monotonic()
             if stop.is_set():
-                return False
+                deadline = min(deadline, now + 10)
+            if now > deadline:
+                break
         self._acknowledge(time.monotonic())
         if self.confirmed > self.told:
             self._confirm()
-        return True
+        return not stop.is_set()

@@ -42,7 +42,11 @@ class ReplicationStream:
     the connection ends.
     """
 
+    over = False  # it has no end
+
     def __init__(self, dsn: str, slot: str, publication: str, start_lsn: int = 0) -> None:
+        self.idle = self.asked = False
+        self.passed = 0
         self.pgconn: PGconn = connect_replication(dsn, f"capture {slot}")
         try:
             self._start(slot, publication, start_lsn)
@@ -70,6 +74,28 @@ class ReplicationStream:
             raise Gap(f"the slot cannot be read: {message}", cure="cutover heal")
         raise Unreachable(f"replication does not start: {message}")
 
+    def read(self, most: int) -> list[bytes]:
+        """Up to `most` messages that are there now; a keepalive ends them. `idle` says that there are no more now,
+        `passed` up to where no commit is still to come (0: unknown), `asked` that the server wants an answer."""
+        found: list[bytes] = []
+        append, next_message = found.append, self.pgconn.get_copy_data
+        self.idle = self.asked = False
+        self.passed = 0
+        for _ in range(most):
+            size, data = next_message(1)
+            if size > XLOG_HEADER:
+                append(bytes(data))
+            elif size == 0:
+                if not self.wait(0):
+                    self.idle = True
+                    break
+            elif size < 0:
+                raise self.lost()
+            else:
+                self.passed, self.asked = keepalive(bytes(data))
+                break
+        return found
+
     def wait(self, timeout: float) -> bool:
         """Wait until there is something to read, `timeout` seconds at most, and take it; False when there was not."""
         if not self._poll.poll(timeout * 1000):
@@ -89,10 +115,6 @@ class ReplicationStream:
             self.pgconn.flush()
         except psycopg.OperationalError as error:
             raise self.lost() from error
-
-    def over(self) -> None:
-        """A stream has no end: raises what ended it."""
-        raise self.lost()
 
     def lost(self) -> Exception:
         """The error that ends a stream, from whatever the connection still says."""

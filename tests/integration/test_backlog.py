@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from psycopg import conninfo
 
-from cdc import backlog
+from cdc import backlog, replication
+from cdc.control import Control
 from sql.errors import Busy
 from tests.integration.rig import Rig, shop
 from tests.integration.test_faultpoints import process, write
+from tests.services.databases import fresh_database
+from tests.services.postgres import PostgresServer
 
 SQLITE = pytest.mark.parametrize("log_address", ["sqlite"], indirect=True)
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
@@ -103,16 +106,52 @@ def test_a_server_without_room_for_a_portion_streams_it(rig: Rig, caplog: pytest
 
 @SQLITE
 def test_c13_a_slot_in_use_is_said(rig: Rig) -> None:
+    """By a walsender: who reads a backlog does not hold the slot."""
+    stream = replication.ReplicationStream(rig.dsn, rig.plan.slot, rig.plan.publication)
+    control = Control(rig.dsn, rig.plan, rig.log)
+    with pytest.raises(Busy, match="another capture runs: it has the slot"):
+        control.alone()
+    control.close()
+    second = rig.capture()
+    stream.close()
+    prove(rig)
+    assert rig.stop(second) == []
+
+
+def test_a_server_without_a_slot_to_spare_streams_it(
+    own_server: PostgresServer, plan_name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with fresh_database(own_server) as dsn, shop(dsn, plan_name, f"sqlite:///{tmp_path / 'log.db'}", tmp_path) as rig:
+        grow(rig)
+        row = rig.conn.execute(
+            "SELECT current_setting('max_replication_slots')::int - count(*) FROM pg_replication_slots"
+        ).fetchone()
+        assert row is not None
+        for at in range(int(str(row[0])) - 1):
+            rig.conn.execute("SELECT pg_create_physical_replication_slot(%s)", (f"taken_{at}",))
+        rig.capture()
+        prove(rig)
+        assert "it is streamed instead" in caplog.text
+
+
+@SQLITE
+def test_nothing_is_left_of_the_copies_of_the_slot(rig: Rig) -> None:
+    capture = rig.capture()
+    prove(rig)
+    assert rig.stop(capture) == []
+    rig.wait_until("SELECT count(*) = 1 FROM pg_replication_slots WHERE database = current_database()")
+
+
+@SQLITE
+def test_a_transaction_larger_than_a_portion_stays_whole(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "FIRST", 10)
+    monkeypatch.setattr(backlog, "GROWTH", 1)
+    rig.conn.execute(
+        "INSERT INTO shop.item (id, name) SELECT gen_random_uuid(), 'thing ' || n FROM generate_series(1, 5000) n"
+    )
+    rig.conn.execute("INSERT INTO shop.item_cost SELECT id, 1, 'EUR' FROM shop.item ON CONFLICT DO NOTHING")
     rig.capture()
-    rig.wait_until("SELECT active FROM pg_replication_slots WHERE slot_name = %s", (rig.plan.slot,))
-    it = backlog.Backlog(rig.dsn, rig.plan.slot, rig.plan.publication)
-    with pytest.raises(Busy, match="another capture runs"):
-        read_all(it)
-    it.close()
-
-
-def read_all(it: backlog.Backlog) -> None:
-    it.begin()
-    while it.pgconn.get_copy_data(0)[0] > 0:
-        pass
-    it.over()
+    prove(rig)
+    write(rig, 99)
+    rig.drain()
+    assert rig.differences() == {}
