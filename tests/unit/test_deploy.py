@@ -82,7 +82,10 @@ def test_units_are_what_systemd_takes(unit: Path, tmp_path: Path) -> None:
 
 def test_manifests_meet_the_schemas_of_kubernetes() -> None:
     kinds = [each["kind"] for each in MANIFESTS]
-    assert kinds.count("Deployment") == 3
+    names = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "Deployment"}
+    assert kinds.count("Deployment") == 4
+    assert names == {"capture", "consume", "refresh", "prove"}
+    assert {unit.stem.removeprefix("cutover-").rstrip("@") for unit in UNITS} == names
     for each in MANIFESTS:
         kubernetes_validate.validate(each, "1.31", strict=True)
 
