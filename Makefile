@@ -9,6 +9,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 ARGS ?=
 # Tests wait for servers more than they work: more of them at once than there are processors. Each has servers of its own.
 WORKERS ?= 3
+# The tests start hundreds of processes: each module is compiled once, not in every one of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: .venv/.demo
 	.venv/bin/cutover demo $(ARGS)

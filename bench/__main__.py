@@ -1,11 +1,16 @@
-"""`make bench`: all measurements in one run, or those named. `make bench ARGS="latency --rows 10000"`."""
+"""`make bench`: all measurements in one run, or those named. `make bench ARGS="latency --rows 10000"`.
+
+Ends with one table of all figures, and with exit code 1 when a part failed; the other parts are measured all the same.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import platform
+import sys
 from collections.abc import Callable
+from functools import partial
 
 from bench import (
     application,
@@ -21,6 +26,7 @@ from bench import (
     replay_rate,
     soak,
 )
+from bench.in_turn import in_turn, table
 from tests.services.choose import Services
 
 MEASUREMENTS: dict[str, Callable[..., object]] = {
@@ -59,11 +65,14 @@ def main() -> None:
         print(
             f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores; {services.describe()}"
         )
-        for name in arguments.what:
-            options = {"rows": arguments.rows} if arguments.rows else {}
-            MEASUREMENTS[name](server.dsn, kafka.address, **options)
+        options = {"rows": arguments.rows} if arguments.rows else {}
+        parts = in_turn(
+            {name: partial(MEASUREMENTS[name], server.dsn, kafka.address, **options) for name in arguments.what}
+        )
     finally:
         services.close()
+    print(f"\n{table(parts)}")
+    sys.exit(any(part.error for part in parts))
 
 
 if __name__ == "__main__":

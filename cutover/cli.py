@@ -1,25 +1,102 @@
-"""The command line: `cutover COMMAND`. Each group of commands is a module of `cutover.commands`."""
+"""The command line: `cutover COMMAND`. Each group of commands is a module of `cutover.commands`, imported for its own
+commands only: the first page needs none of them, and `status` needs nothing of what reads a log again."""
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from cutover.commands import again, demo, mend, plan, proof, status, stream, switch
+# In the order of the first page; each command's summary there is the first paragraph of its own page.
+GROUPS = {
+    "demo": {
+        "demo": (
+            "The whole story on a throwaway PostgreSQL with live writers: 0 only if it proved that nothing was lost."
+        ),
+    },
+    "plan": {
+        "plan": "What the plan says: moves, sources, the key of each source, where each column comes from, findings."
+    },
+    "switch": {
+        "prepare": "Control schema, target DDL, mapping view, facade, publication, slot, topics: idempotent, online.",
+        "flip": "Let applications read the other side, behind the gate, in one short transaction.",
+    },
+    "stream": {
+        "capture": "WAL to log, until stopped.",
+        "consume": "Log to target, until stopped. Start as many as you like, on as many machines as you like.",
+        "refresh": "Touch the keys whose mapping changed because time passed, until stopped.",
+        "prove": (
+            "Reconcile every move again and again, throttled, until stopped. One pass at a time, however many start it."
+        ),
+        "run": "Capture, consume, refresh and watermarks in one command, and the continuous pass of reconciliation.",
+        "backfill": "Touch every key, throttled, resumable: run it again after an interruption and it goes on.",
+    },
+    "status": {"status": "Where everything stands: slot, capture, partitions, lag, sides, dead letters, gaps."},
+    "proof": {
+        "reconcile": "The proof: every key compared, every difference judged: match, lag, drift or unresolved.",
+    },
+    "again": {
+        "replay": (
+            "Read the log again and converge its keys, beside the consumers. What is right already stays as it is."
+        ),
+        "history": "All that the log knows about one key: every version, with its time, LSN, transaction and source.",
+        "restore": "Rebuild the rows that a source had at a moment, from the log alone; says what the log cannot know.",
+    },
+    "mend": {
+        "doctor": "What is wrong, why, and the command that mends it. Exit code 0 means: nothing.",
+        "heal": "Accept gaps and halts, make slot, topics and positions whole, and touch every key.",
+        "dead-letters": "What could not be applied.",
+    },
+}
+
+
+class Commands(TyperGroup):
+    """Knows all commands by name and summary; one that is called is put in its summary's place first."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        for group, commands in GROUPS.items():
+            if args and args[0] in commands:
+                self.commands.update(load(group))
+        return super().resolve_command(ctx, args)
+
+
+def load(group: str) -> dict[str, Any]:
+    """The commands of one group, as the module of that name makes them."""
+    part = typer.Typer(rich_markup_mode="markdown")
+    # Imports leave no garbage, and what they make lives to the end: looking through it took a third of a start.
+    gc.disable()
+    try:
+        import_module(f"cutover.commands.{group}").add_to(part)
+    finally:
+        gc.freeze()
+        gc.enable()
+    return dict(get_group(part).commands)
+
 
 app = typer.Typer(
     name="cutover",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for group in (demo, plan, switch, stream, status, proof, again, mend):
-    group.add_to(app)
+
+
+def _summary() -> None:
+    """Stands for a command on the first page."""
+
+
+for _commands in GROUPS.values():
+    for _name, _text in _commands.items():
+        app.command(_name, help=_text)(_summary)
 
 
 def _print_version(asked: bool) -> None:

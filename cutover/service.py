@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from cdc.log import Log, open_log
 from cutover.plan import PlanFolder, load_plan
 from cutover.settings import Settings, default_log, open_settings_log
-from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check, version
 from sql.errors import Gap, Halted, Refused, UsageError
@@ -78,6 +77,8 @@ def choose_log(conn: Connection, settings: Settings, plan: str) -> Log:
 
 
 def _prepared(conn: Connection, folder: PlanFolder, *, changed: bool = False) -> Plan:
+    from sql.compile import compile_plan  # here: `status` should not wait for the parser that it does not use
+
     check(conn)
     row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (folder.name,)).fetchone()
     if row is None:

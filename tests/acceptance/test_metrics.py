@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cutover.embedded import free_port
 from tests.acceptance.command import Cli
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
 
 
@@ -38,6 +40,12 @@ def series(port: int) -> dict[tuple[str, str], float]:
             at = [sample.labels[name] for name in ("move", "partition") if name in sample.labels]
             found[sample.name, "/".join(at)] = sample.value
     return found
+
+
+def names(port: int) -> set[str]:
+    """The names of all series; of those without a value now, too."""
+    families = list(text_string_to_metric_families(get(port, "/metrics")[1]))
+    return {family.name for family in families} | {each.name for family in families for each in family.samples}
 
 
 def until(reached: Callable[[], Any], seconds: float = 60) -> Any:
@@ -67,9 +75,10 @@ def said(port: int, code: int, text: str = "") -> Callable[[], bool]:
 @ONE
 def test_a_scrape_shows_what_status_shows(tour: Cli) -> None:
     tour.run("prepare", "--set-identity")
-    ports = {part: free_port() for part in ("capture", "consume")}
+    ports = {part: free_port() for part in ("capture", "consume", "prove")}
     with (
         tour.start("capture", "--metrics-port", str(ports["capture"])),
+        tour.start("prove", "--metrics-port", str(ports["prove"])),
         tour.start("consume", CUTOVER_METRICS_PORT=f"127.0.0.1:{ports['consume']}"),
     ):
         for port in ports.values():
@@ -95,6 +104,15 @@ def test_a_scrape_shows_what_status_shows(tour: Cli) -> None:
             at = f"product/{each['partition']}"
             assert 0 < shown["cutover_partition_offset", at] <= each["offset"]
             assert shown["cutover_partition_leased", at] == 1
+        assert 'cutover_ready{part="prove",plan=' in get(ports["prove"], "/metrics")[1]
+        # What the dashboard and the alerts ask for is shown by these processes, not only by the code that could.
+        asked = {
+            name
+            for file in ("grafana/cutover.json", "prometheus/cutover.rules.yml")
+            for name in re.findall(r"\bcutover_\w+", (DEPLOY / file).read_text())
+        }
+        assert len(asked) > 25
+        assert asked <= set().union(*map(names, ports.values()))
 
 
 @ONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -34,12 +35,14 @@ def execute(tour: Cli, *statements: str) -> None:
 def test_a_log_that_does_not_answer_exits_6_and_shows_the_rest(tour: Cli) -> None:
     tour.run("prepare", "--set-identity")
     nowhere = "kafka://127.0.0.1:1"
-    status = tour.run("status", "--json", "--log", nowhere, code=6).document
+    with ThreadPoolExecutor() as both:  # each waits for the broker as long as one may be silent
+        asked = [both.submit(tour.run, it, "--json", "--log", nowhere, code=6) for it in ("status", "doctor")]
+    status, found = (each.result().document for each in asked)
     partitions = status["moves"][0]["partitions"]
     assert [each["end_offset"] for each in partitions] == [None] * 4
     assert [each["offset"] for each in partitions] == [0] * 4
     assert nowhere in status["problems"][0]
-    problems = tour.run("doctor", "--json", "--log", nowhere, code=6).document["problems"]
+    problems = found["problems"]
     assert problems[0]["severity"] == "unreachable"
     assert nowhere in problems[0]["what"]
 
