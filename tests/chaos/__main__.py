@@ -56,7 +56,8 @@ def render(outcome: Outcome) -> str:
         f"keys applied          {outcome.applied:,}",
         f"dead letters          {outcome.dead_letters}",
         f"longest recovery      {seconds:.1f} s, after: {after}",
-        f"processes started     {outcome.starts}, {outcome.in_vain} of them while a server was away;"
+        f"processes started     {outcome.starts}, {outcome.in_vain} of them while a server was away,"
+        f" {outcome.refused} ended at a gap;"
         f" ended by themselves: {len(outcome.falls)}",
         f"reconcile             exit {outcome.reconcile}",
     ]

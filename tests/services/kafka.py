@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -138,6 +139,19 @@ class LocalKafka:
     def resume(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def limit_files(self, size: int) -> None:
+        """A full disk: no file of the broker grows beyond `size` bytes, until it is started again."""
+        assert self._process is not None
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until the broker has ended by itself; subprocess.TimeoutExpired."""
+        assert self._process is not None
+        self._process.wait(seconds)
+        self._process = None
+        self._guard.watch(None)
 
     def close(self) -> None:
         """End the broker and remove its folder."""
