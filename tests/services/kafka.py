@@ -153,6 +153,21 @@ class LocalKafka:
         self._process = None
         self._guard.watch(None)
 
+    def save(self) -> None:
+        """Keep its files as they are, like a snapshot of its disk. It must be stopped."""
+        shutil.rmtree(self._folder / "saved", ignore_errors=True)
+        shutil.copytree(self._folder / "data", self._folder / "saved")
+
+    def set_back(self) -> None:
+        """Give it the files back that were saved. It must be stopped."""
+        shutil.rmtree(self._folder / "data")
+        shutil.copytree(self._folder / "saved", self._folder / "data")
+
+    def leader_epochs(self, topic: str, partition: int) -> int:
+        """How many leader epochs the records of a partition are of: each restart of the broker begins another one."""
+        lines = (self._folder / "data" / f"{topic}-{partition}" / "leader-epoch-checkpoint").read_text().splitlines()
+        return int(lines[1])  # the version, the number of entries, the entries
+
     def close(self) -> None:
         """End the broker and remove its folder."""
         self._end(signal.SIGKILL)
