@@ -15,7 +15,7 @@ from cdc.tail import Tail, read_tail, set_back
 from sql.connection import Connection, connect, own
 from sql.errors import Busy, Gap, PlanChanged
 from sql.files import load
-from sql.model import Plan
+from sql.model import Move, Plan
 
 logger = logging.getLogger("cutover.capture")
 
@@ -23,6 +23,11 @@ _CATCHING_UP = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' 
 
 
 _AT_WORK = "prepare is at work on the publication, or was ended there"
+
+
+# PostgreSQL retypes no column under a view, and a column that was retyped has other values without any change in WAL.
+_DROPPED = "was dropped, or dropped and made again: a column may have been retyped meanwhile"
+_VIEW = "SELECT view_oid::oid FROM cutover.move WHERE plan = %s AND move = %s"
 
 
 def altered(publication: str) -> str:
@@ -89,6 +94,8 @@ class Control:
                 if oid != source.oid and not self._is_halted(move.name):
                     why = "is another table than the one prepared" if oid else "is gone: dropped or renamed"
                     self.halt(move.name, f"{source.name} {why}", 0)
+            if not self._is_halted(move.name) and not self._view_stands(move):
+                self.halt(move.name, f"the mapping's view {move.view} {_DROPPED}", 0)
 
     def refuse_watched(self) -> None:
         """Raises PlanChanged when anything that this session was begun with is another now."""
@@ -175,6 +182,12 @@ class Control:
 
     def _is_halted(self, move: str) -> bool:
         return any(name == move and halted is not None for name, halted, _ in self._moves())
+
+    def _view_stands(self, move: Move) -> bool:
+        """Asked before and after the record is read: prepare changes both in one transaction."""
+        before = self._oid(move.view.sql)
+        row = self.conn.execute(_VIEW, (move.plan, move.name), prepare=True).fetchone()
+        return row is None or row[0] is None or row[0] == before or before != self._oid(move.view.sql)
 
     def _oid(self, name: str) -> int | None:
         row = self.conn.execute("SELECT to_regclass(%s)::oid", (name,), prepare=True).fetchone()

@@ -20,6 +20,7 @@ from sql.model import Plan
 
 SLOT_NAME: Final = re.compile(r"[a-z0-9_]{1,63}\Z")
 CREATE_TIMEOUT: Final = 600.0  # seconds: a new slot waits for every transaction that is writing
+FAILOVER: Final = 170000  # from here on a standby that synchronizes slots has it too, and a promotion is no gap (C3)
 _DROP_CURE: Final = "SELECT pg_drop_replication_slot('{slot}'), after making sure that nothing else uses it"
 
 
@@ -157,7 +158,9 @@ def _create(conn: Connection, slot: str, timeout: float) -> str:
     try:
         with conn.transaction():
             conn.execute("SELECT set_config('statement_timeout', %s, true)", (f"{int(timeout * 1000)}ms",))
-            row = _one(conn, "SELECT lsn FROM pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
+            failover = ", failover => true" if conn.info.server_version >= FAILOVER else ""
+            query = f"SELECT lsn FROM pg_create_logical_replication_slot(%s, 'pgoutput'{failover})"
+            row = _one(conn, query, (slot,))
     except psycopg.errors.QueryCanceled as error:
         raise Busy(
             f"the slot {slot} cannot start: transactions that write have not ended for {timeout:g} s",

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from cdc.control import altered
 from cdc.log import Log
+from cdc.publication import column_lists, read_publication
 from cutover.heal import unpublished
 from cutover.plan import PlanFolder, load_plan
 from cutover.service import choose_log
 from cutover.settings import Settings
 from cutover.standing import Standing, read_standings, troubles
 from cutover.status import MoveStatus, Status, read_status
+from cutover.views import mapping_untouched
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
@@ -26,8 +28,8 @@ LAG_MS = 5_000.0
 LEAST_VERSION = 150000  # publications with column lists
 _CURES = {"replica-identity": "cutover prepare --set-identity"}
 _MISSING = (
-    "bring back what is missing (cutover restore rebuilds a table from the log), or take the move out of the plan;"
-    " then cutover prepare and cutover heal"
+    "bring back what is missing (its old name, or cutover restore, which rebuilds a table from the log), or change the"
+    " plan; then cutover prepare and cutover heal"
 )
 SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
 
@@ -81,8 +83,10 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
     except Refused as error:
         yield Problem("broken", str(error.args[0]), "nothing can run before `prepare`", error.cure or "cutover prepare")
         return
+    first = {}  # what a halt needs besides heal
     if plan is not None:
         yield from _prepared(conn, plan)
+        first = _mend_first(conn, plan)
     of_log = list(_log(conn, folder.name, log))
     if not any(problem.cure.startswith("--log") for problem in of_log):  # else the gap is the flag's alone
         yield from _slot(conn, status)
@@ -90,7 +94,8 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
     for move in status.moves:
         if move.state in ("completed", "left"):
             continue
-        yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None)
+        cure = first.get(move.move, f"cutover heal {move.move}")
+        yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None, cure=cure)
 
 
 def _server(conn: Connection) -> Iterator[Problem]:
@@ -147,6 +152,20 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
             what = f"the target of {move.name}, {move.target}, is not there"
             cure = f"cutover prepare, then cutover backfill {move.name}"
             yield Problem("broken", what, "it was dropped or renamed", cure, move.name)
+    for move in plan.moves:
+        if not mapping_untouched(conn, move):
+            yield Problem(
+                "broken",
+                f"the mapping's view of {move.name}, {move.view}, is not the one that was prepared",
+                "somebody dropped it, and perhaps made it again: columns under it may have been retyped meanwhile",
+                f"cutover prepare, then cutover heal {move.name}",
+                move.name,
+            )
+    published = read_publication(conn, plan.publication)
+    for name, columns in column_lists(conn, plan.moves).items():
+        if row and row[0] == plan.digest and published.get(name, columns) != columns:
+            why = "its replica identity or primary key is another one now: the application's UPDATE and DELETE may fail"
+            yield Problem("broken", f"{name} is published with other columns than it needs", why, "cutover prepare")
     for name in unpublished(conn, plan):
         yield Problem(
             "broken",
@@ -154,6 +173,13 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
             "it was never prepared, or another table has taken its name: its changes are not captured",
             "cutover prepare, then cutover heal",
         )
+
+
+def _mend_first(conn: Connection, plan: Plan) -> dict[str, str]:
+    """By move, the whole cure where healing alone would be refused."""
+    broken = {name: _MISSING for name, _ in plan.broken}
+    remade = [move.name for move in plan.moves if not mapping_untouched(conn, move)]
+    return broken | {name: f"cutover prepare, then cutover heal {name}" for name in remade}
 
 
 def _slot(conn: Connection, status: Status) -> Iterator[Problem]:
@@ -215,9 +241,9 @@ def _added(log: Log, standing: Standing) -> Iterator[Problem]:
         )
 
 
-def _move(move: MoveStatus, *, captured: bool, gap: bool) -> Iterator[Problem]:
+def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator[Problem]:
     if move.halted:
-        yield Problem("broken", f"{move.move} is halted", move.halted, f"cutover heal {move.move}", move.move)
+        yield Problem("broken", f"{move.move} is halted", move.halted, cure, move.move)
     if move.dead_letters:
         yield Problem(
             "broken",

@@ -27,6 +27,7 @@ from cdc.publication import read_publication
 from cdc.slot import check_slot, mark_gap, recreate_slot
 from cdc.sqlite_file import parse_path
 from cutover.standing import behind_unreadable, log_gap, read_standings
+from cutover.views import mapping_untouched
 from sql import faultpoints
 from sql.connection import Connection, own
 from sql.control import check
@@ -165,6 +166,10 @@ def _refuse_blocked(conn: Connection, plan: Plan) -> None:
     ).fetchone()
     if not row or not row[0]:
         raise Refused(f"the publication {plan.publication} is not as prepare left it", cure="cutover prepare")
+    for move in plan.moves:
+        if not mapping_untouched(conn, move):
+            what = f"the mapping's view of {move.name}, {move.view}, is not the one that was prepared"
+            raise Refused(what, cure="cutover prepare")
     lacking = unpublished(conn, plan)
     if lacking:
         names = ", ".join(name.sql for name in lacking)

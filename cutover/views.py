@@ -42,6 +42,7 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
     before = _comment(conn, move.view)
     new_mapping = before != mapping_mark(move)
     changed = new_mapping and before is not None
+    again = changed or not mapping_untouched(conn, move)
     if changed and percent > 0:
         raise Refused(
             f"the mapping of {move.name} has changed while {percent} % of the sessions read the consolidated side,"
@@ -50,14 +51,16 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
         )
     new_facade = move.facade is not None and (new_mapping or not _facade_stands(conn, move))
     new_memory = move.owned is not None and not _exists(conn, move.owned)
-    if not (new_mapping or new_facade or new_memory):
+    if not (new_mapping or again or new_facade or new_memory):
+        _remember(conn, move)
         return ViewsReport(False, False, False, None)
 
     def install(conn: Connection) -> None:
         if new_mapping:
             _install_mapping(conn, move)
-        if changed:
-            touch_all(conn, move, "mapping-changed")
+        if again:
+            touch_all(conn, move, "mapping-changed" if changed else "mapping-made-again")
+        _remember(conn, move)
         if move.owned is not None and not _exists(conn, move.owned):
             _create_memory(conn, move, move.owned)
         if move.facade is not None:
@@ -92,9 +95,21 @@ def touch_all(conn: Connection, move: Move, what: str) -> None:
     conn.execute("INSERT INTO cutover.event (plan, move, what) VALUES (%s, %s, %s)", (move.plan, move.name, what))
 
 
+def mapping_untouched(conn: Connection, move: Move) -> bool:
+    """Is the mapping's view the one that prepare made? PostgreSQL lets nobody retype a column under it, which changes
+    rows without a change in the stream (C10): whoever did, has dropped it, and perhaps made it again. True before the
+    first prepare."""
+    row = conn.execute(
+        "SELECT view_oid IS NULL OR to_regclass(%s)::oid IS NOT DISTINCT FROM view_oid FROM cutover.move"
+        " WHERE plan = %s AND move = %s",
+        (move.view.sql, move.plan, move.name),
+    ).fetchone()
+    return row is None or bool(row[0])
+
+
 def mapping_stands(conn: Connection, move: Move) -> bool:
-    """Is the installed mapping the plan's?"""
-    return _comment(conn, move.view) == mapping_mark(move)
+    """Is the installed mapping the plan's, and still the view that prepare made?"""
+    return _comment(conn, move.view) == mapping_mark(move) and mapping_untouched(conn, move)
 
 
 def mapping_mark(move: Move) -> str:
@@ -111,6 +126,10 @@ def _facade_stands(conn: Connection, move: Move) -> bool:
     assert move.facade is not None
     columns = facade_columns(conn, move)
     return _comment(conn, move.facade) == _facade_owner(move) + shape(move, columns)
+
+
+def _remember(conn: Connection, move: Move) -> None:
+    conn.execute(load("prepare/view"), {"plan": move.plan, "move": move.name, "view": move.view.sql})
 
 
 def _install_mapping(conn: Connection, move: Move) -> None:

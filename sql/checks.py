@@ -162,7 +162,8 @@ def _waivers(it: Understood) -> Iterator[Finding]:
         line = it.spec.line("waive", shown) or it.spec.line("waive")
         if column not in columns.get(name, ()):
             near = difflib.get_close_matches(shown, known, 1)
-            cure = f"did you mean {near[0]}?" if near else "waive columns of this move's legacy tables only"
+            cure = f"did you mean {near[0]}?" if near else "waive columns of this move's legacy tables only."
+            cure += " If it was dropped since, take the waiver out; then cutover prepare"
             yield Finding("block", "unknown-waiver", f"{shown} is no legacy column", file=it.file, line=line, cure=cure)
 
 

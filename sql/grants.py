@@ -172,10 +172,11 @@ def _of_move(part: Part, move: Move, columns: Mapping[Name, Iterable[str]]) -> I
             yield from _on(source.name, "SELECT", {*_VERSION, *(name for key in source.keys for name in key)})
     if part == "consume":
         yield from _written(move)
-        if move.backfill == "rows":
-            for source in move.sources:
-                if source.keys:  # a table without keys is not published, and not read either
-                    yield from _on(source.name, "SELECT", source.columns)
+        for source in move.sources:
+            if source.keys and move.backfill == "rows":  # a table without keys is not published, and not read either
+                yield from _on(source.name, "SELECT", source.columns)
+            elif source.keys and move.annotate_sql:
+                yield from _on(source.name, "SELECT", {name for key in source.keys for name in key})
     for text in statements_of(part, move):
         for name, use in uses(text).items():
             yield from _used(name, use, frozenset(columns.get(name, ())))

@@ -185,7 +185,8 @@ def _delete(move: Move) -> list[str]:
 
 def every_key(move: Move, limit: int, *, after: bool) -> str:
     """The next `limit` keys in order, of all that may need a touch: the mapping's, those that only the target has, and
-    with `backfill = "rows"` the sources' own.
+    the sources' own where a row that the mapping leaves out matters: to `backfill = "rows"`, and to an annotation,
+    which may have to take back what it wrote there.
 
     With `after`, beyond the key given as %(c1)s, %(c2)s … (text).
     """
@@ -204,17 +205,17 @@ def every_key(move: Move, limit: int, *, after: bool) -> str:
     portions = [
         f"(SELECT {listed} FROM {relation} WHERE {where} ORDER BY {listed} LIMIT {limit:d})" for relation in relations
     ]
-    if move.backfill == "rows":
-        portions += [_source_keys(move, source, limit, after) for source in move.sources if source.keys]
+    if move.backfill == "rows" or move.annotate_sql:
+        portions += [_source_keys(move, each, columns, limit, after) for each in move.sources for columns in each.keys]
     texts = ", ".join(output(f"every.{name}") for name in names)
     order = ", ".join(f"every.{name}" for name in names)
     return _parameterised(f"SELECT {texts} FROM ({' UNION '.join(portions)}) every ORDER BY {order} LIMIT {limit:d}")
 
 
-def _source_keys(move: Move, source: Source, limit: int, after: bool) -> str:
+def _source_keys(move: Move, source: Source, key_columns: tuple[str, ...], limit: int, after: bool) -> str:
     """The next keys that a source has rows for, whether the mapping shows them or not."""
-    columns = [f"s.{quote(column)}::{base_type(key)}" for column, key in zip(source.keys[0], move.key, strict=True)]
-    where = " AND ".join(f"s.{quote(column)} IS NOT NULL" for column in source.keys[0])
+    columns = [f"s.{quote(column)}::{base_type(key)}" for column, key in zip(key_columns, move.key, strict=True)]
+    where = " AND ".join(f"s.{quote(column)} IS NOT NULL" for column in key_columns)
     if after:
         beyond = ", ".join(f"{_placeholder(f'c{at + 1}')}::{base_type(key)}" for at, key in enumerate(move.key))
         where += f" AND ({', '.join(columns)}) > ({beyond})"

@@ -17,8 +17,8 @@ LOGS = ("sqlite", "kafka")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="default: a random one")
-    parser.add_argument("--seconds", type=float, default=480, help="of faults, over all logs (default %(default)s)")
-    parser.add_argument("--faults", type=int, default=240, help="at most, over all logs (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=540, help="of faults, over all logs (default %(default)s)")
+    parser.add_argument("--faults", type=int, default=300, help="at most, over all logs (default %(default)s)")
     parser.add_argument("--log", choices=(*LOGS, "both"), default="both")
     parser.add_argument("--postgres", type=int, choices=(15, 18), default=15)
     parser.add_argument("--only", default="", help="faults whose names contain this")
@@ -56,7 +56,8 @@ def render(outcome: Outcome) -> str:
         f"keys applied          {outcome.applied:,}",
         f"dead letters          {outcome.dead_letters}",
         f"longest recovery      {seconds:.1f} s, after: {after}",
-        f"processes started     {outcome.starts}, {outcome.in_vain} of them while a server was away;"
+        f"processes started     {outcome.starts}, {outcome.in_vain} of them while a server was away,"
+        f" {outcome.refused} ended at a gap;"
         f" ended by themselves: {len(outcome.falls)}",
         f"reconcile             exit {outcome.reconcile}",
     ]

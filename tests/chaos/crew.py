@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -9,13 +10,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO
 
 from cutover.signals import SUPERVISED
-from sql.errors import Unreachable
+from sql.errors import Gap, Unreachable
 
 _LOOK = 0.05
 _AGAIN = 0.2  # seconds before a process that ended is started again
@@ -56,6 +57,8 @@ class Crew:
         self.falls: list[Fall] = []
         self.starts = 0
         self.in_vain = 0  # starts that found a server away
+        self.refused = 0  # ends with the exit code of a gap, while there was one
+        self._gap_until = 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="crew", daemon=True)
@@ -96,6 +99,15 @@ class Crew:
         with suppress(ProcessLookupError):
             process.send_signal(number)
         self._wait(member)
+
+    @contextmanager
+    def gap(self) -> Iterator[None]:
+        """While changes are missing and nobody has decided, a process that refuses to work does what it should."""
+        self._gap_until = math.inf
+        try:
+            yield
+        finally:
+            self._gap_until = time.monotonic()
 
     def run(self, *arguments: str, fault: str | None = None, timeout: float = 120) -> tuple[int, str]:
         """One command to its end: exit code, and all that it said."""
@@ -154,6 +166,8 @@ class Crew:
         member.process = None
         if code == _AWAY and time.monotonic() - member.started < _STARTING:
             self.in_vain += 1
+        elif code == Gap.exit_code and member.started < self._gap_until > time.monotonic() - _STARTING:
+            self.refused += 1
         elif code != -signal.SIGKILL:
             self.falls.append(Fall(member.name, code, tuple(member.lines)))
 

@@ -18,11 +18,14 @@ from typing import Literal
 
 import psycopg
 
+from cdc.log import open_log
 from sql.faultpoints import POINTS
+from tests.chaos.doctor import heal
 from tests.chaos.proxy import Mode, Proxy
 from tests.chaos.world import CONSUMERS, World
 
 Fault = Callable[[World, Random], None]
+_BROKER_ENDS = 30.0  # seconds in which a broker whose disk is full finds out
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,15 @@ def _file_limit(pid: int, size: int):  # type: ignore[no-untyped-def]
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
+def _kafka_disk_full(world: World, chance: Random) -> None:
+    """The broker can make no file longer than this. It ends itself; there is room again, and somebody starts it."""
+    assert world.kafka is not None
+    world.kafka.limit_files(chance.choice((4_096, 65_536)))
+    world.kafka.wait_for_end(_BROKER_ENDS)
+    time.sleep(chance.uniform(0.0, 1.0))
+    world.kafka.start()
+
+
 def _come_and_go(world: World, chance: Random) -> None:
     """More consumers than partitions, gone again before they have settled: some in order, some not."""
     names = [f"guest-{number}" for number in range(chance.randint(1, 4))]
@@ -228,6 +240,45 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def _missing(lose: Fault) -> Fault:
+    """Changes are gone: nothing is applied until doctor has named it, and what it prints is done."""
+
+    def harm(world: World, chance: Random) -> None:
+        with world.crew.gap():
+            lose(world, chance)
+            heal(world.crew)
+
+    return harm
+
+
+def _drop_slot(world: World, chance: Random) -> None:
+    """C2: also under a capture that holds it, and takes it again."""
+    slots = "FROM pg_replication_slots WHERE database = current_database()"
+    with world.connect() as conn:
+        while conn.execute(f"SELECT 1 {slots}".encode()).fetchone():
+            conn.execute(f"SELECT pg_terminate_backend(active_pid, 1000) {slots}".encode())
+            with suppress(psycopg.errors.ObjectInUse):
+                conn.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots}".encode())
+
+
+def _delete_topic(world: World, chance: Random) -> None:
+    """L2: of one move, whichever."""
+    with world.connect() as conn:
+        rows = conn.execute("SELECT topic FROM cutover.move WHERE plan = %s ORDER BY 1", (world.plan,)).fetchall()
+    log = open_log(world.stage.settings.log)
+    try:
+        log.delete_topic(chance.choice(rows)[0])
+    finally:
+        log.close()
+
+
+def _remove_file(world: World, chance: Random) -> None:
+    """L2, L7: under everybody who has it open."""
+    assert world.log_file is not None
+    for file in world.log_file.parent.glob(f"{world.log_file.name}*"):
+        file.unlink()
+
+
 KINDS: dict[str, Kind] = {
     "capture killed": Kind(_kill("capture"), 6),
     "consumer killed": Kind(lambda world, chance: _kill(chance.choice(CONSUMERS))(world, chance), 9),
@@ -259,6 +310,10 @@ KINDS: dict[str, Kind] = {
     "network to Kafka slow": Kind(_network("kafka", "slow"), 4, "kafka"),
     "network to Kafka half-open": Kind(_network("kafka", "silent"), 4, "kafka"),
     "disk of the SQLite log full": Kind(_disk_full, 6, "sqlite"),
+    "disk of Kafka full": Kind(_kafka_disk_full, 2, "kafka"),
+    "slot dropped": Kind(_missing(_drop_slot), 1),
+    "topic deleted": Kind(_missing(_delete_topic), 2),
+    "file of the SQLite log removed": Kind(_missing(_remove_file), 2, "sqlite"),
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ class Outcome:
     longest: tuple[float, str] = (0.0, "none")  # recovery: seconds, and after which fault
     starts: int = 0  # of processes
     in_vain: int = 0  # of these, found a server away and ended with exit code 6, to be started again
+    refused: int = 0  # ends of processes while a gap was open, with the exit code that says so
     falls: list[Fall] = field(default_factory=list)
     trouble: str | None = None  # what went wrong with the run
     seconds: float = 0.0
@@ -74,6 +75,7 @@ def run(
             it.postgres_proxy.set("open")
         it.crew.close()
         outcome.starts, outcome.in_vain, outcome.falls = it.crew.starts, it.crew.in_vain, it.crew.falls
+        outcome.refused = it.crew.refused
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-CALM_SHARE = 0.45  # of the faults after which the next one waits for the stream to have recovered
-BESIDE_SHARE = 0.4  # of the faults that a second one comes in the middle of
+CALM_SHARE = 0.35  # of the faults after which the next one waits for the stream to have recovered
+BESIDE_SHARE = 0.6  # of the faults that a second one comes in the middle of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def schedule(seed: int, weights: Mapping[str, int], count: int, quick: Sequence[
     drawn = chance.choices(kinds, [weights[kind] for kind in kinds], k=left) if any(weights.values()) else []
     return [
         Step(
-            number, kind, chance.random() < CALM_SHARE, round(chance.uniform(0.0, 0.6), 2), f"{seed}/{number}",
+            number, kind, chance.random() < CALM_SHARE, round(chance.uniform(0.0, 0.4), 2), f"{seed}/{number}",
             (chance.choice(quick), round(chance.uniform(0.1, 1.5), 2))
             if quick and kind not in quick and chance.random() < BESIDE_SHARE else None,
         )

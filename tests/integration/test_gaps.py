@@ -91,6 +91,29 @@ def test_l2_records_that_retention_took_before_they_were_read_are_a_gap_until_he
         assert rig.differences() == {}
 
 
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_c2_an_annotation_is_taken_back_where_the_mapping_left_a_row_in_the_gap(
+    dsn: str, plan_name: str, log_address: str, tmp_path: Path
+) -> None:
+    """Its new key is nobody's: the mapping has no row for it, and no target row ever had it."""
+    with shop(dsn, plan_name, log_address, tmp_path) as rig:
+        rig.capture()
+        rig.consume()
+        rig.backfill()
+        rig.conn.execute("INSERT INTO shop.payment (ref, amount) VALUES ('a', 1), ('two', 2), ('two', 3)")
+        rig.drain()
+        assert rig.conn.execute("SELECT seen FROM shop.payment ORDER BY id").fetchall() == [(True,), (False,), (False,)]
+        rig.stop()
+        drop_slot(rig)
+        rig.conn.execute("UPDATE shop.payment SET ref = 'two' WHERE ref = 'a'")
+        heal(rig)
+        rig.capture()
+        rig.consume()
+        rig.drain()
+        assert rig.conn.execute("SELECT count(*) FROM shop.payment WHERE seen").fetchone() == (0,)
+        assert rig.differences() == {}
+
+
 @contextmanager
 def disk_of(size: int) -> Iterator[None]:
     """A disk on which no file of this process grows beyond `size` bytes."""

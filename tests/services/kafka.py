@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -138,6 +139,34 @@ class LocalKafka:
     def resume(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def limit_files(self, size: int) -> None:
+        """A full disk: no file of the broker grows beyond `size` bytes, until it is started again."""
+        assert self._process is not None
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until the broker has ended by itself; subprocess.TimeoutExpired."""
+        assert self._process is not None
+        self._process.wait(seconds)
+        self._process = None
+        self._guard.watch(None)
+
+    def save(self) -> None:
+        """Keep its files as they are, like a snapshot of its disk. It must be stopped."""
+        shutil.rmtree(self._folder / "saved", ignore_errors=True)
+        shutil.copytree(self._folder / "data", self._folder / "saved")
+
+    def set_back(self) -> None:
+        """Give it the files back that were saved. It must be stopped."""
+        shutil.rmtree(self._folder / "data")
+        shutil.copytree(self._folder / "saved", self._folder / "data")
+
+    def leader_epochs(self, topic: str, partition: int) -> int:
+        """How many leader epochs the records of a partition are of: each restart of the broker begins another one."""
+        lines = (self._folder / "data" / f"{topic}-{partition}" / "leader-epoch-checkpoint").read_text().splitlines()
+        return int(lines[1])  # the version, the number of entries, the entries
 
     def close(self) -> None:
         """End the broker and remove its folder."""
