@@ -26,9 +26,9 @@ WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read fi
 _ROW: Final = 6  # bytes of COPY's binary format before a row's one field
 # So many bytes before the message that it stands where it does in the stream. The first row holds COPY's header.
 _QUERY: Final = (
-    "COPY (SELECT {pad}::bytea || '\\x00' UNION ALL SELECT {pad}::bytea || data"
-    " FROM pg_logical_slot_peek_binary_changes({slot}, NULL, {limit}, 'proto_version', '1', 'messages', 'true',"
-    " 'publication_names', {names})) TO STDOUT (FORMAT binary)"
+    "COPY (SELECT {first}::pg_catalog.bytea UNION ALL SELECT {pad}::pg_catalog.bytea OPERATOR(pg_catalog.||) data"
+    " FROM pg_catalog.pg_logical_slot_peek_binary_changes({slot}, NULL, {limit}, 'proto_version', '1',"
+    " 'messages', 'true', 'publication_names', {names})) TO STDOUT (FORMAT binary)"
 )
 
 
@@ -49,6 +49,7 @@ class Backlog:
     def begin(self) -> None:
         """The next portion, whole transactions: read it with `pgconn.get_copy_data` to its end."""
         query = sql.SQL(_QUERY).format(
+            first=sql.Literal("\\x" + "00" * (XLOG_HEADER - _ROW + 1)),
             pad=sql.Literal("\\x" + "00" * (XLOG_HEADER - _ROW)),
             slot=sql.Literal(self._slot),
             limit=sql.Literal(self._limit),
@@ -65,7 +66,7 @@ class Backlog:
         """Move the slot over what the log has acknowledged."""
         self.pgconn.nonblocking = 0
         result = self.pgconn.exec_params(
-            b"SELECT pg_replication_slot_advance($1, $2)", [self._slot.encode(), lsn_text(lsn).encode()]
+            b"SELECT pg_catalog.pg_replication_slot_advance($1, $2)", [self._slot.encode(), lsn_text(lsn).encode()]
         )
         if result.status != pq.ExecStatus.TUPLES_OK:
             if "cannot advance" in result.get_error_message():
