@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import conninfo
 
@@ -15,6 +17,7 @@ from sql.errors import Refused
 from sql.grants import PARTS, role_name
 from tests.integration.rig import Rig
 from tests.integration.test_faultpoints import write
+from tests.services.databases import fresh_database
 from tests.services.postgres import PostgresServer
 
 BOTH = pytest.mark.parametrize(
@@ -146,3 +149,35 @@ def test_a_policy_that_hides_rows_from_the_service_is_said(
         for part in PARTS:
             rig.conn.execute(f"DROP OWNED BY {role_name(rig.name, part)} CASCADE".encode())
             rig.conn.execute(f"DROP ROLE {role_name(rig.name, part)}".encode())
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP"])
+def test_an_encoding_of_the_database(
+    server: PostgresServer, encoding: str, plan_name: str, log_address: str, tmp_path: Path
+) -> None:
+    """Keys, names and values beyond ASCII, as far as it has them; and no letter of our own that it has not."""
+    with fresh_database(server, encoding) as dsn, contextlib.closing(Rig(dsn, plan_name, log_address, tmp_path)) as rig:
+        rig.prepare()
+        rig.capture()
+        rig.consume()
+        for land in ("Österreich", "Ελλάς", "日本"):
+            with contextlib.suppress(psycopg.errors.UntranslatableCharacter):
+                rig.conn.execute("""INSERT INTO "Lager"."Preis" VALUES (%s, '1', 'Währung', 1)""", (land,))
+        rig.drain()
+        rig.backfill()
+        rig.drain()
+        assert rig.differences() == {}
+        assert rig.conn.execute("""SELECT count(*) > 0 FROM "Lager"."select" """).fetchone() == (True,)
+        assert rig.stop() == []
+
+
+def test_a_database_without_an_encoding_is_refused(
+    server: PostgresServer, plan_name: str, log_address: str, tmp_path: Path
+) -> None:
+    """One byte that is no text would end the stream at the same place for ever."""
+    with (
+        fresh_database(server, "SQL_ASCII") as dsn,
+        contextlib.closing(Rig(dsn, plan_name, log_address, tmp_path)) as rig,
+        pytest.raises(Refused, match="SQL_ASCII"),
+    ):
+        rig.prepare()
