@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cdc.identity import needed_keys
+from cdc.partitions import hidden
 from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
@@ -73,6 +74,7 @@ def check_moves(conn: Connection, moves: Iterable[Move], *, before_ddl: bool = F
                     f"{table.sql} has row security, which neither the facade nor the mapping would obey: they read"
                     " with this role's rights"
                 )
+        wrong += [f"{why}: ALTER TABLE with {cure}" for why, cure in hidden(conn, move)]
     _refuse("these moves cannot be prepared", list(dict.fromkeys(wrong)))
 
 
