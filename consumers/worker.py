@@ -21,6 +21,7 @@ from consumers import positions
 from consumers.converge import Batch, Converger, Result, TooManyLetters
 from consumers.gather import Partition, gather
 from consumers.lease import IDLE_SESSION_TIMEOUT, Leases
+from consumers.partitions import Partitions
 from consumers.prefetch import Fetched, Prefetcher
 from consumers.seen import Seen
 from sql.connection import Connection, connect, own
@@ -137,9 +138,11 @@ class Session:
             }
             self.seen = {move.name: Seen(move) for move in self.plan.moves}
             self.reader = Prefetcher(self.worker.log)
+            self.below = Partitions(self.worker.dsn, self.plan, self.worker.log)
             try:
                 self._loop(stop)
             finally:
+                self.below.close()
                 self.reader.close()
         finally:
             self.conn.close()
@@ -344,3 +347,7 @@ class Session:
         row = self._watch_row()
         if row != self.watched:
             raise PlanChanged
+        for move in self.plan.moves:
+            why = self.below.look(self.conn, move)
+            if why is not None:
+                self._halt(move, why)

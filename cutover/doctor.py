@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from cdc.control import altered
 from cdc.log import Log
+from cdc.partitions import changed
 from cdc.publication import column_lists, read_publication
 from cutover.heal import unpublished
 from cutover.plan import PlanFolder, load_plan
@@ -152,6 +153,12 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
             what = f"the target of {move.name}, {move.target}, is not there"
             cure = f"cutover prepare, then cutover backfill {move.name}"
             yield Problem("broken", what, "it was dropped or renamed", cure, move.name)
+        found = changed(conn, move)
+        if found is not None:
+            what = f"partitions of a source of {move.name} changed: {found.detail()}"
+            cure = "cutover consume (or cutover run) touches every key by itself"
+            why = "the stream says nothing of it, so the target is not yet what hangs there now"
+            yield Problem("lag", what, why, cure, move.name)
     for move in plan.moves:
         if not mapping_untouched(conn, move):
             yield Problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cdc.identity import needed_keys
+from cdc.partitions import hidden
 from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
@@ -18,7 +19,7 @@ def check_server(conn: Connection, plan: Plan) -> None:
     """Raises Refused, with everything that is wrong, unless this server and role can carry the plan."""
     row = conn.execute(load("prepare/server"), {"slot": plan.slot}).fetchone()
     assert row is not None
-    version, wal_level, standby, free, mine, may_replicate, may_create, role = row
+    version, wal_level, standby, free, mine, may_replicate, may_create, role, encoding = row
     wrong: list[str] = []
     if version < OLDEST * 10_000:
         wrong.append(f"PostgreSQL {OLDEST} or newer is needed, this is {version // 10_000}")
@@ -28,6 +29,11 @@ def check_server(conn: Connection, plan: Plan) -> None:
         wrong.append(f"wal_level is {wal_level}: ALTER SYSTEM SET wal_level = logical, and restart the server")
     if free < 1 and not mine:
         wrong.append("no replication slot is free: raise max_replication_slots, and restart the server")
+    if encoding == "SQL_ASCII":
+        wrong.append(
+            "the database is in SQL_ASCII, which takes any bytes: those that are no text would stop the stream;"
+            " dump it and restore it into one in the encoding that its text is in"
+        )
     if not may_replicate:
         wrong.append(f"{role} may not replicate: ALTER ROLE {role} REPLICATION")
     if not may_create:
@@ -68,6 +74,7 @@ def check_moves(conn: Connection, moves: Iterable[Move], *, before_ddl: bool = F
                     f"{table.sql} has row security, which neither the facade nor the mapping would obey: they read"
                     " with this role's rights"
                 )
+        wrong += [f"{why}: ALTER TABLE with {cure}" for why, cure in hidden(conn, move)]
     _refuse("these moves cannot be prepared", list(dict.fromkeys(wrong)))
 
 

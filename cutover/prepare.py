@@ -23,6 +23,7 @@ from psycopg.types.json import Jsonb
 from cdc.control import altered
 from cdc.identity import apply_identity, build_index, refuse, remedies
 from cdc.log import Log
+from cdc.partitions import mark
 from cdc.publication import ensure_publication, publication_exists, with_identity
 from cdc.slot import check_slot, ensure_slot, mark_gap, slot_exists
 from cutover.preflight import IDENTITY, check_findings, check_moves, check_server
@@ -355,6 +356,7 @@ class _Call:
             )
             # Once more: a backfill of the old plan may have run while the publication was changed.
             for move in self._prepared():
+                mark(self.conn, move)
                 if any(source.name in self.added for source in move.sources):
                     touch_all(self.conn, move, "source-added")
                 if move.name in self.created:

@@ -73,11 +73,10 @@ def _sources(it: Understood) -> Iterator[Finding]:
             yield _at(it, source, "block", "unsuitable-source", f"{source.name} {problem[0]}", problem[1])
         elif table.kind == "p":
             message = (
-                f"{source.name} is partitioned: its {len(table.partitions)} partitions are published under its name,"
-                " but TRUNCATE, DETACH or DROP of a single partition, or ATTACH of a filled one, is not streamed"
+                f"{source.name} is partitioned: its {len(table.partitions)} partitions are published under its name;"
+                " when one is attached, detached, dropped or truncated, consumers touch every key"
             )
-            cure = "after one of these: cutover backfill, which touches every key"
-            yield _at(it, source, "warn", "partitioned-source", message, cure)
+            yield _at(it, source, "info", "partitioned-source", message, None)
         if table.row_security:
             message = f"{source.name} has row security: a role that does not bypass it would see a part of the rows"
             yield _at(it, source, "warn", "row-security", message, "run as the owner, or as a role with BYPASSRLS")

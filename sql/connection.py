@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from psycopg import conninfo, pq
 from psycopg.pq.abc import PGconn
 
 from sql.errors import Busy, CutoverError, Refused, Unreachable, UsageError
+from sql.files import load
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -25,6 +26,19 @@ TEXT_OUTPUT = {
     "client_encoding": "UTF8",
     "xmloption": "content",
 }
+# An administrator may have set these for the database or the role. A startup option goes before ALTER DATABASE … SET
+# and ALTER ROLE … SET.
+OWN_DEFAULTS = {
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",  # converge looks again after it has locked (DESIGN section 2)
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "row_security": "off",  # rows that a policy hides are an error, and not missing
+}
 _NETWORK = {
     "connect_timeout": "10",
     "keepalives_idle": "10",
@@ -32,6 +46,7 @@ _NETWORK = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+_TRANSACTION_TIMEOUT = 170000  # the version since which there is one
 OWN = "cutover"  # prefix of the logical messages by which capture knows the service's own transactions
 _EMIT_OWN = "SELECT pg_logical_emit_message(true, 'cutover', 'own')"
 
@@ -47,7 +62,8 @@ def parameters(dsn: str, name: str, **settings: str) -> dict[str, Any]:
         raise UsageError(
             "the DSN is neither a libpq string nor a postgresql:// URL", cure="see --help on --dsn"
         ) from None
-    options = " ".join(f"-c {key}={_escape(value)}" for key, value in {**TEXT_OUTPUT, **settings}.items())
+    wanted = {**TEXT_OUTPUT, **OWN_DEFAULTS, **settings}
+    options = " ".join(f"-c {key}={_escape(value)}" for key, value in wanted.items())
     given["options"] = " ".join(part for part in (str(given.get("options") or ""), options) if part)
     merged: dict[str, Any] = {**_NETWORK, **given, "application_name": f"cutover {name}"}
     return merged
@@ -67,7 +83,19 @@ def connect(dsn: str, name: str, **settings: str) -> Connection:
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
     conn.prepared_max = 500
+    _settle(conn, settings)
     return conn
+
+
+def _settle(conn: Connection, settings: Mapping[str, str]) -> None:
+    """What is no plain option: it depends on the server's version, or on what was set."""
+    try:
+        if conn.info.server_version >= _TRANSACTION_TIMEOUT:
+            conn.execute("SET transaction_timeout = 0", prepare=False)
+        conn.execute(load("connection/settle"), {"durable": "synchronous_commit" not in settings}, prepare=False)
+    except psycopg.OperationalError as error:
+        conn.close()
+        raise unreachable(error) from error
 
 
 def connect_replication(dsn: str, name: str) -> PGconn:
@@ -87,6 +115,8 @@ def _connect_raw(settings: dict[str, Any]) -> PGconn:
         pgconn.finish()
         what = "a replication connection" if "replication" in settings else "the connection"
         raise Unreachable(f"PostgreSQL does not take {what}: {message.strip()}")
+    if pgconn.server_version >= _TRANSACTION_TIMEOUT:
+        pgconn.exec_(b"SET transaction_timeout = 0")
     return pgconn
 
 

@@ -1,1 +1,1 @@
-UPDATE cutover.backfill SET total = done, finished_at = now(), offsets = %s WHERE plan = %s AND move = %s
+UPDATE cutover.backfill SET total = done, finished_at = now(), unasked = false, offsets = %s WHERE plan = %s AND move = %s

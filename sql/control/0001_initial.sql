@@ -27,8 +27,8 @@ CREATE TABLE cutover.move (
     halted        text,                           -- why the move stands still; NULL: it does not
     halted_lsn    pg_lsn,                         -- of the newest cause
     healed_lsn    pg_lsn,                         -- causes up to here have been accepted
-    refreshed_until timestamptz,                  -- keys due before this have been touched …
-    refreshed_offsets bigint[],                   -- … up to these end offsets
+    refreshed_until timestamptz,                  -- keys due before this have been touched ...
+    refreshed_offsets bigint[],                   -- ... up to these end offsets
     PRIMARY KEY (plan, move)
 );
 

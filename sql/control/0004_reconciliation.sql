@@ -24,8 +24,8 @@ CREATE TABLE cutover.proof (
     compared        bigint,                       -- keys
     pass_started_at timestamptz,                  -- of the continuous pass; NULL: none is under way
     pass_at         timestamptz,                  -- when it kept its place last
-    pass_keys       bigint,                       -- keys compared so far …
-    pass_total      bigint,                       -- … of about so many
+    pass_keys       bigint,                       -- keys compared so far ...
+    pass_total      bigint,                       -- ... of about so many
     digest          text,                         -- of the plan that the place is of
     place           jsonb,                        -- all that another process needs to go on with the pass
     PRIMARY KEY (plan, move),

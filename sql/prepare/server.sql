@@ -10,6 +10,7 @@ SELECT current_setting('server_version_num')::int,
                        WHERE managed.rolname IN ('rds_replication', 'azure_pg_admin', 'cloudsqlsuperuser')
                          AND pg_has_role(current_user, managed.oid, 'MEMBER')),
        has_database_privilege(current_database(), 'CREATE'),
-       current_user::text
+       current_user::text,
+       current_setting('server_encoding')
   FROM pg_catalog.pg_roles role
  WHERE role.rolname = current_user

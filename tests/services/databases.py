@@ -21,11 +21,12 @@ _PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database
 
 
 @contextmanager
-def fresh_database(server: PostgresServer) -> Iterator[str]:
+def fresh_database(server: PostgresServer, encoding: str = "UTF8") -> Iterator[str]:
     """An empty database's connection string; the database goes with its slots and prepared transactions."""
     name = f"cutover_test_{secrets.token_hex(6)}"
     with psycopg.connect(server.dsn, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        options = "" if encoding == "UTF8" else f" TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING '{encoding}'"
+        conn.execute(sql.SQL("CREATE DATABASE {}" + options).format(sql.Identifier(name)))
     try:
         yield server.dsn_of(name)
     finally:
