@@ -37,6 +37,7 @@ class Proving:
     html: Path | None
     sources: bool = False
     only: Mapping[str, Selection] | None = None
+    sessions: int = 1  # a watch is throttled by its time, so it compares in one
 
     def once(self, *, mend: bool, dry_run: bool) -> int:
         """Compare; with `mend`, touch what drifted and compare again. The exit code is the last comparison's."""
@@ -108,6 +109,7 @@ class Proving:
                     mendable=mendable,
                     only=self.only,
                     sources=self.sources,
+                    side_by_side=self.sessions,
                 )
             except KeyboardInterrupt:
                 raise NotProven("interrupted: nothing is proven, and nothing was recorded") from None

@@ -35,6 +35,7 @@ SESSION = {
 MOST_DIFFERENCES = 5000  # of one chunk; a chunk with more is split, so that memory stays flat
 _FEWEST_KEYS = 500
 _MOST_KEYS = 500_000
+_GROWTH = 12  # a chunk is at most so many times the one that it is told from
 _AIM = 0.5  # seconds that a chunk should take; leaves room below one second
 _TOO_LONG_MS = 5_000
 _MOST_LOCKED = 12  # times that a chunk may run into `lock_timeout`: a minute
@@ -91,7 +92,7 @@ class Pace:
         """A chunk of so many keys took so long."""
         if keys > 0:
             wanted = keys * max(0.5, (self.aim / max(seconds, 0.001)) ** 0.7)
-            self.keys = int(min(max(self.fewest, wanted), keys * 4, _MOST_KEYS))
+            self.keys = int(min(max(self.fewest, wanted), keys * _GROWTH, _MOST_KEYS))
 
     def split(self) -> None:
         """A chunk was too much."""
@@ -102,12 +103,18 @@ class Pace:
 class Comparison:
     """One session that compares one move; every method that takes a snapshot lets it go before it returns."""
 
-    def __init__(self, conn: Connection, move: Move, where: str | None = None) -> None:
+    def __init__(
+        self, conn: Connection, move: Move, where: str | None = None, *, pairs: Pairs | None = None
+    ) -> None:  # fmt: skip
         self.conn = conn
         self.move = move
-        self.pairs = Pairs(move, *_sorting(conn, move), where)
+        self.pairs = pairs or Pairs(move, *_sorting(conn, move), where)
         self.sources = [(source, columns) for source in move.sources for columns in source.keys]
         self.longest = 0.0
+
+    def twin(self, conn: Connection) -> Comparison:
+        """The same comparison in another session."""
+        return Comparison(conn, self.move, pairs=self.pairs)
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
@@ -143,16 +150,16 @@ class Comparison:
     ) -> Iterator[Chunk | Failed]:
         """Every key of either side behind `after`, in order of the key; open-ended at both ends."""
         sides = self.sides()
-        self._calibrate(pace, sides)
+        self.calibrate(pace, sides)
         low = after
         while True:
             high = self.next_bound(sides, low, pace.keys)
-            yield from self._range(low, high, pace, sides, on_split)
+            yield from self.range(low, high, pace, sides, on_split)
             if high is None:
                 return
             low = high
 
-    def _calibrate(self, pace: Pace, sides: Sequence[Side]) -> None:
+    def calibrate(self, pace: Pace, sides: Sequence[Side]) -> None:
         """Ask the planner what a small chunk costs, and what a large one."""
         costs = []
         for keys in (1_000, 16_000):
@@ -175,7 +182,7 @@ class Comparison:
                 return bound
         return None
 
-    def _range(
+    def range(
         self, low: Key | None, high: Key | None, pace: Pace, sides: Sequence[Side], on_split: Callable[[], None]
     ) -> Iterator[Chunk | Failed]:
         """One chunk; in parts where it has too many differences, takes too long, or holds a row that fails."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from reconcile.confidence import CONFIDENCE, fewer_than
 from reconcile.diff import FAILS, Chunk, Comparison, Failed, Key, Pace, of_data
 from reconcile.document import Chunks, ColumnCoverage, MoveReport, Quarantined, Sample, Scope
 from reconcile.invariants import Evaluation, evaluate
+from reconcile.parallel import Parallel
 from reconcile.place import Place
 from reconcile.proof import Prover
 from reconcile.sample import Drawing
@@ -70,11 +72,13 @@ class OneMove:
 
     def __init__(
         self, reader: Connection, writer: Connection, move: Move, manner: Manner, only: Selection = ALL,
-        place: Place | None = None,
+        place: Place | None = None, others: Sequence[Connection] = (),
     ) -> None:  # fmt: skip
+        """`others`: sessions that compare side by side, where more than the one is wanted."""
         whole, move = move, only.narrowed(move)
         self.reader, self.move, self.manner, self.progress = reader, move, manner, manner.progress
         self.comparison = Comparison(reader, move, only.where.sql if only.where else None)
+        self.parallel = Parallel(self.comparison, others) if others else None
         self.prover = Prover(self.comparison, writer, move, manner.timeout, self._on_round,
                              Comparison(reader, whole) if only.columns else None)  # fmt: skip
         self.pace = Pace(manner.chunk_rows, aim=manner.chunk_seconds)
@@ -131,7 +135,7 @@ class OneMove:
                 done=tally.counts["chunks"], split=self.splits, failed=tally.counts["failed chunks"],
                 longest_ms=round(longest * 1000, 1),
             ),
-            longest_snapshot_ms=round(self.comparison.longest * 1000, 1),
+            longest_snapshot_ms=round((self.parallel or self.comparison).longest * 1000, 1),
             exact=scope.whole,
             scope=scope,
             who=self.comparison.role(),
@@ -157,19 +161,20 @@ class OneMove:
         total = max(self.comparison.estimate()) if self.only.keys is None else len(self.only.keys)
         waiting: list[Observation] = []
         longest = 0.0
-        for chunk in self._chunks():
-            if isinstance(chunk, Failed):
-                self.tally.failed(chunk, counted=False)
-                continue
-            longest = max(longest, chunk.seconds)
-            self.tally.chunk(chunk)
-            waiting += chunk.different
-            self.progress(Step(self.move.name, "compare", self.tally.counts["compared"], total))
-            if len(waiting) >= _BATCH or self.manner.keep is not None:
-                self._prove(waiting)
-                waiting = []
-            if self.manner.keep is not None and chunk.high is not None:
-                self.manner.keep(self._here(chunk.high, total))
+        with closing(self._chunks()) as chunks:  # sessions that compare side by side end before anything else does
+            for chunk in chunks:
+                if isinstance(chunk, Failed):
+                    self.tally.failed(chunk, counted=False)
+                    continue
+                longest = max(longest, chunk.seconds)
+                self.tally.chunk(chunk)
+                waiting += chunk.different
+                self.progress(Step(self.move.name, "compare", self.tally.counts["compared"], total))
+                if len(waiting) >= _BATCH or self.manner.keep is not None:
+                    self._prove(waiting)
+                    waiting = []
+                if self.manner.keep is not None and chunk.high is not None:
+                    self.manner.keep(self._here(chunk.high, total))
         self._prove(waiting)
         return longest
 
@@ -188,11 +193,12 @@ class OneMove:
                 waiting += chunk.different
         self._prove(waiting)
 
-    def _chunks(self) -> Iterator[Chunk | Failed]:
+    def _chunks(self) -> Generator[Chunk | Failed, None, None]:
         if self.drawing is not None:
             yield from self._drawn(self.drawing)
         elif self.only.keys is None:
-            yield from self.comparison.chunks(self.pace, self._split, self.place.key if self.place else None)
+            comparison = self.parallel or self.comparison
+            yield from comparison.chunks(self.pace, self._split, self.place.key if self.place else None)
         else:
             for at in range(0, len(self.only.keys), _CHOSEN):
                 yield from self._chosen(self.only.keys[at : at + _CHOSEN])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from cdc.log import Log
 from reconcile import history
@@ -16,6 +16,8 @@ from sql.errors import Refused, UsageError
 from sql.model import Move, Plan
 
 __all__ = ["FIRST_CHUNK", "Step", "reconcile", "sessions"]
+
+SESSIONS = 2  # that compare at the same time: more than the one of a small server, few enough to leave it room
 
 
 def reconcile(
@@ -32,6 +34,7 @@ def reconcile(
     mendable: dict[str, list[Key]] | None = None,
     only: Mapping[str, Selection] | None = None,
     sources: bool = False,
+    side_by_side: int = SESSIONS,
 ) -> ReconcileDocument:
     """Compare all keys of the moves (None: of all moves) and prove every difference; the run is recorded.
 
@@ -40,16 +43,17 @@ def reconcile(
     `mendable` is filled with the drifted keys that `reconcile.repair` can mend, by move. `only`: a part of each
     move, which proves nothing of the rest: it is recorded as not exact, and no gate opens for it.
     `sources`: count each legacy table by itself, too: rows that share a key, rows that the mapping does not show.
+    `side_by_side`: sessions that compare at the same time.
 
     Raises UsageError for an unknown move, Refused for one that is not prepared, Unreachable without the database.
     """
     chosen = [_move(plan, name) for name in moves] if moves else list(plan.moves)
     reports = []
     manner = Manner(chunk_rows, timeout=timeout, listed=listed, progress=progress, sources=sources)
-    with sessions(dsn) as (reader, writer):
+    with sessions(dsn) as (reader, writer), more_sessions(dsn, side_by_side) as others:
         for move in chosen:
             _refuse_unprepared(reader, move)
-            run = OneMove(reader, writer, move, manner, ALL if only is None else only[move.name])
+            run = OneMove(reader, writer, move, manner, ALL if only is None else only[move.name], others=others)
             report = run.report()
             if mendable is not None and run.tally.mendable:
                 mendable[move.name] = run.tally.mendable
@@ -70,6 +74,13 @@ def sessions(dsn: str) -> Iterator[tuple[Connection, Connection]]:
         connect(dsn, "reconcile marker", synchronous_commit="on", lock_timeout="5s") as writer,
     ):
         yield reader, writer
+
+
+@contextmanager
+def more_sessions(dsn: str, number: int) -> Iterator[list[Connection]]:
+    """So many sessions that compare side by side, beside the one that finds the bounds; none for one."""
+    with translated(), ExitStack() as opened:
+        yield [opened.enter_context(connect(dsn, "reconcile", **SESSION)) for _ in range(number if number > 1 else 0)]
 
 
 def _move(plan: Plan, name: str) -> Move:

@@ -54,7 +54,7 @@ class Tally:
 
     def at(self, lsn: int) -> None:
         """A snapshot was taken whose commits are all at or before this LSN."""
-        self.first_lsn = lsn if self.first_lsn is None else self.first_lsn
+        self.first_lsn = min(lsn, lsn if self.first_lsn is None else self.first_lsn)
         self.last_lsn = max(lsn, self.last_lsn or 0)
 
     def failed(self, failed: Failed, *, counted: bool) -> None:

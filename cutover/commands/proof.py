@@ -14,6 +14,7 @@ from cutover.selection import Flags, select
 from cutover.service import open_moves
 from cutover.signals import stop_on_signals
 from reconcile.html import check_path
+from reconcile.run import SESSIONS
 from sql.errors import UsageError
 
 Timeout = Annotated[
@@ -56,6 +57,9 @@ Watch = Annotated[
 Share = Annotated[
     float, option("--share", "Part of the time that --watch may compare.", min=0.01, max=1.0, show_default=True)
 ]
+Sessions = Annotated[
+    int, option("--sessions", "Sessions that compare side by side; --watch has one.", min=1, max=16, show_default=True)
+]
 Disagreements = Annotated[
     Path | None,
     option("--disagreements", "Write the rows of others that disagree with one MOVE to this file, to decide."),
@@ -88,6 +92,7 @@ def add_to(app: typer.Typer) -> None:
         sources: Sources = True,
         watch: Watch = False,
         share: Share = 0.1,
+        sessions: Sessions = SESSIONS,
     ) -> int:
         """The proof: every key compared, every difference judged: match, lag, drift or unresolved."""
         if dry_run and not repair:
@@ -113,4 +118,6 @@ def add_to(app: typer.Typer) -> None:
         if watch:
             return Proving(call, service, names, timeout, listed, html).watch(share, stop_on_signals())
         only = select(service, wanted, flags)
-        return Proving(call, service, names, timeout, listed, html, sources, only).once(mend=repair, dry_run=dry_run)
+        return Proving(call, service, names, timeout, listed, html, sources, only, sessions).once(
+            mend=repair, dry_run=dry_run
+        )

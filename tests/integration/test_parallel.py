@@ -1,0 +1,82 @@
+"""Several sessions compare one move: nothing is found twice or missed, nothing is left behind (R1, R4, R7)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from reconcile.run import Step
+from sql.errors import Unreachable
+from tests.integration.arena import Arena, arena
+
+LEGACY = """
+CREATE SCHEMA old; CREATE SCHEMA new;
+CREATE TABLE old.a (id int PRIMARY KEY, price text);
+CREATE TABLE new.t (id int PRIMARY KEY, price numeric(10,2));
+INSERT INTO old.a SELECT n, n FROM generate_series(1, 20000) n;
+"""
+MAPPING = "SELECT a.id, a.price::numeric(10,2) AS price FROM old.a a"
+SESSIONS = """
+SELECT pid, state FROM pg_stat_activity WHERE application_name = 'cutover reconcile' AND datname = current_database()
+"""
+
+
+@pytest.fixture
+def it(dsn: str) -> Iterator[Arena]:
+    with arena(dsn, LEGACY, MAPPING) as it:
+        it.drain()
+        yield it
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 5])
+def test_r4_every_kind_is_found_once_whatever_the_number_of_sessions(it: Arena, sessions: int) -> None:
+    """The 7,000 that differ side by side are more than one chunk may hold; what fails is skipped by name."""
+    it.run("UPDATE new.t SET price = -1 WHERE id BETWEEN 9001 AND 16000")
+    it.run("DELETE FROM new.t WHERE id % 1000 = 1")
+    it.run("INSERT INTO new.t SELECT n FROM generate_series(30001, 30010) n")
+    it.run("UPDATE old.a SET price = 'much' WHERE id IN (3, 17777)")
+    it.advance()
+    report = it.reconcile(chunk_rows=500, listed=10_000, side_by_side=sessions)
+    drift = [int(each.key[0]) for each in report.differences if each.verdict == "drift"]
+    gone = {n for n in range(1, 20_001) if n % 1000 == 1}
+    assert sorted(drift) == sorted({*range(9001, 16001), *range(30001, 30011)} | gone)
+    assert {tuple(each.key) for each in report.differences if each.kind == "failed"} == {("3",), ("17777",)}
+    assert (report.rows.skipped, report.rows.compared) == (2, 20_010 - 2)
+    assert report.rows.match == 20_010 - 2 - len(drift)
+    assert report.kinds == {"missing": 20, "extra": 10, "differs": 7000 - 7}
+
+
+def test_the_first_ranges_are_taken_first(it: Arena) -> None:
+    it.run("DELETE FROM new.t WHERE id % 100 = 0")
+    report = it.reconcile(chunk_rows=300, listed=3, side_by_side=3)
+    assert sorted(int(each.key[0]) for each in report.differences) == [100, 200, 300]
+    assert (report.capped, report.rows.drift) == (True, 200)
+
+
+def test_r7_told_to_stop_in_the_middle_no_session_is_left(it: Arena) -> None:
+    """Everything differs, so every session has more to give than anybody takes when the end comes."""
+    it.run("UPDATE new.t SET price = -1")
+
+    def stop(step: Step) -> None:
+        assert len(it.run(SESSIONS)) == 3 + 1
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        it.reconcile(chunk_rows=200, side_by_side=3, progress=stop)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("compare")]
+    assert not [state for _, state in it.run(SESSIONS) if state != "idle"]  # their servers' processes end presently
+
+
+def test_a_session_that_is_ended_ends_the_run_and_not_in_a_verdict(it: Arena) -> None:
+    ended: list[int] = []
+
+    def end(step: Step) -> None:
+        if not ended:
+            ended.extend(pid for pid, _ in it.run(SESSIONS))
+            it.run("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", sorted(ended)[1:])
+
+    with pytest.raises(Unreachable):
+        it.reconcile(chunk_rows=500, side_by_side=2, progress=end)
+    assert it.run("SELECT count(*) FROM cutover.reconcile_run") == [(0,)]
