@@ -21,9 +21,7 @@ from cdc.replication import XLOG_HEADER
 from sql.connection import connect_raw
 from sql.errors import Busy, CutoverError, Gap, Unreachable
 
-FIRST: Final = (
-    60_000  # messages in a portion: each begins to decode where the slot's oldest transaction does, so they grow …
-)
+FIRST: Final = 60_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
 GROWTH: Final = 1.5
 WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read first
