@@ -21,8 +21,7 @@ logger = logging.getLogger("cutover.capture")
 
 _CATCHING_UP = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
 
-
-_AT_WORK = "prepare is at work on the publication, or was ended there"
+AT_WORK = "prepare is at work on the publication, or was ended there"
 
 
 # PostgreSQL retypes no column under a view, and a column that was retyped has other values without any change in WAL.
@@ -101,7 +100,7 @@ class Control:
         """Raises PlanChanged when anything that this session was begun with is another now."""
         row = self._watch_row()
         if row[4] is None:
-            raise Busy(_AT_WORK, cure="cutover prepare, if none is running")
+            raise Busy(AT_WORK, cure="cutover prepare, if none is running")
         if row != self._watched:
             raise PlanChanged
 
@@ -140,7 +139,7 @@ class Control:
         """What the publication hid for a while, nobody else tells of (C10)."""
         recorded, stands = self._watched[4:6]
         if recorded is None:
-            raise Busy(_AT_WORK, cure="cutover prepare, if none is running")
+            raise Busy(AT_WORK, cure="cutover prepare, if none is running")
         if not stands:
             raise Gap(altered(self.plan.publication), cure="cutover prepare, then cutover heal")
 

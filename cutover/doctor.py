@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cdc.control import altered
+from cdc.control import AT_WORK, altered
 from cdc.log import Log
 from cdc.partitions import changed
 from cdc.publication import column_lists, read_publication
@@ -144,8 +144,14 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
     row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
     if row and row[0] != plan.digest:
         yield Problem("broken", "the plan has changed", "its files differ from those prepared", "cutover prepare")
-    query = "SELECT NOT cutover.publication_stands(publication_mark, slot) FROM cutover.plan WHERE plan = %s"
-    if conn.execute(query, (plan.name,)).fetchone() == (True,):
+    query = (
+        "SELECT publication_mark IS NULL, NOT cutover.publication_stands(publication_mark, slot)"
+        " FROM cutover.plan WHERE plan = %s"
+    )
+    at_work, altered_since = conn.execute(query, (plan.name,)).fetchone() or (False, False)
+    if at_work:
+        yield Problem("broken", AT_WORK, "capture and heal wait for it", "cutover prepare, if none is running")
+    elif altered_since:
         why = altered(plan.publication)
         yield Problem("broken", "the publication is not as it was prepared", why, "cutover prepare, then cutover heal")
     for move in plan.moves:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from psycopg.types.json import Jsonb
 
 from cdc.beginning import turn_page
+from cdc.control import AT_WORK
 from cdc.log import Log, open_log
 from cdc.publication import read_publication
 from cdc.slot import check_slot, mark_gap, recreate_slot
@@ -162,9 +163,13 @@ def _refuse_blocked(conn: Connection, plan: Plan) -> None:
         if finding.severity == "block":
             raise Refused(f"the plan must be mended first: {finding.message}", cure=finding.cure or "cutover plan")
     row = conn.execute(
-        "SELECT cutover.publication_stands(publication_mark, slot) FROM cutover.plan WHERE plan = %s", (plan.name,)
+        "SELECT publication_mark IS NULL, cutover.publication_stands(publication_mark, slot)"
+        " FROM cutover.plan WHERE plan = %s",
+        (plan.name,),
     ).fetchone()
-    if not row or not row[0]:
+    if row and row[0]:  # until it is done nobody can say what the publication hides
+        raise Refused(AT_WORK, cure="cutover prepare, then cutover heal")
+    if not row or not row[1]:
         raise Refused(f"the publication {plan.publication} is not as prepare left it", cure="cutover prepare")
     for move in plan.moves:
         if not mapping_untouched(conn, move):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from consumers.backfill import backfill
 from cutover.doctor import examine, exit_code
 from cutover.settings import Settings
 from sql.errors import Gap, Refused
-from tests.integration.rig import ITEM, Rig, shop
+from tests.integration.rig import ITEM, Rig, prepared, shop
 from tests.integration.test_gaps import heal, recorded_gap, write
 from tests.services.topics import forget
 
@@ -147,6 +148,84 @@ def test_a_move_that_leaves_the_plan_and_comes_back(rig: Rig) -> None:
     rig.backfill("price")
     rig.drain()
     assert rig.conn.execute("SELECT gap FROM cutover.plan").fetchone() == (None,)
+    assert rig.differences() == {}
+
+
+TWO = {
+    "plan.toml": """
+name = "{name}"
+
+[moves.one]
+target  = "x.one"
+mapping = "one.sql"
+key     = ["id"]
+rows    = "all"
+
+[moves.two]
+target  = "x.two"
+mapping = "two.sql"
+key     = ["id"]
+rows    = "all"
+""",
+    "one.sql": "SELECT s.id, s.amount FROM x.source s",
+    "two.sql": "SELECT s.id, s.amount * 2 AS amount FROM x.source s",
+}
+TWO_TABLES = """
+CREATE SCHEMA x;
+CREATE TABLE x.source (id int PRIMARY KEY, amount int);
+CREATE TABLE x.one (id int PRIMARY KEY, amount int);
+CREATE TABLE x.two (id int PRIMARY KEY, amount int);
+INSERT INTO x.source SELECT n, n FROM generate_series(1, 200) n;
+"""
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_move_comes_back_whose_sources_another_move_kept_published(
+    dsn: str, plan_name: str, log_address: str, tmp_path: Path, running: bool
+) -> None:
+    """No source is added to the publication with it, and what was written meanwhile is in no record of its topic."""
+    with prepared(Rig(dsn, plan_name, log_address, tmp_path, TWO_TABLES, TWO)) as rig:
+        streams = [rig.capture(), rig.consume()]
+        rig.backfill()
+        rig.drain()
+        toml = rig.folder / "plan.toml"
+        text = toml.read_text()
+        toml.write_text(text[: text.index("[moves.two]")])
+        rig.prepare()
+        rig.conn.execute("DELETE FROM x.source WHERE id % 3 = 0")
+        rig.conn.execute("UPDATE x.source SET amount = amount + 1 WHERE id % 3 = 1")
+        rig.conn.execute("SELECT cutover.wait_for(pg_current_wal_insert_lsn(), %s)", (rig.name,))
+        if not running:
+            assert rig.stop(*streams) == []
+        toml.write_text(text)
+        rig.prepare()
+        assert len(rig.difference("two")) > 100
+        assert rig.conn.execute("SELECT FROM cutover.backfill WHERE move = 'two'").fetchone() is None
+        if not running:
+            rig.capture()
+            rig.consume()
+        rig.backfill("two")
+        rig.drain()
+        assert rig.conn.execute("SELECT gap FROM cutover.plan").fetchone() == (None,)
+        assert rig.differences() == {}
+
+
+def test_heal_waits_for_a_prepare_that_was_killed_at_the_publication(rig: Rig) -> None:
+    """The publication still hides changes: what was healed before it is mended would go stale unseen (C10)."""
+    rig.stop()
+    rig.conn.execute(f"ALTER PUBLICATION {rig.plan.publication} SET (publish = 'insert')".encode())
+    # As prepare leaves it, killed between finding that and mending it.
+    rig.conn.execute("UPDATE cutover.plan SET publication_mark = NULL, gap = 'altered', gap_since = now()")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        heal(rig)
+    assert refused.value.returncode == 5
+    assert recorded_gap(rig) == "altered"
+    rig.conn.execute("UPDATE shop.item_cost SET cost = 9")
+    rig.prepare()
+    heal(rig)
+    rig.capture()
+    rig.consume()
+    rig.drain()
     assert rig.differences() == {}
 
 

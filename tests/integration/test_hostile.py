@@ -151,6 +151,38 @@ def test_a_policy_that_hides_rows_from_the_service_is_said(
             rig.conn.execute(f"DROP ROLE {role_name(rig.name, part)}".encode())
 
 
+def test_c15_writers_of_every_kind(rig: Rig) -> None:
+    """Prepared for long with more subtransactions than a snapshot lists, MERGE, triggers switched off."""
+    rig.prepare()
+    write(rig, 0)
+    rig.capture()
+    rig.consume()
+    with connect(rig.dsn, "writer") as conn:
+        conn.execute("BEGIN")
+        for cost in range(100):
+            conn.execute("SAVEPOINT s")
+            conn.execute(
+                "UPDATE shop.item_cost SET cost = %s WHERE item_id = (SELECT min(id::text)::uuid FROM shop.item)",
+                (cost,),
+            )
+            conn.execute("INSERT INTO shop.payment (ref, amount) VALUES (%s, 1)", (f"sub-{cost}",))
+            conn.execute("ROLLBACK TO s" if cost % 3 == 0 else "RELEASE s")
+        conn.execute(f"PREPARE TRANSACTION '{rig.name}'".encode())
+    rig.backfill()
+    rig.drain()
+    rig.conn.execute("SET session_replication_role = replica")
+    rig.conn.execute(
+        "MERGE INTO shop.item_state s USING (SELECT id FROM shop.item) i ON s.item_id = i.id"
+        " WHEN MATCHED THEN UPDATE SET state = 'merged' WHEN NOT MATCHED THEN INSERT (item_id, state) VALUES (i.id, 'new')"
+    )
+    rig.conn.execute("RESET session_replication_role")
+    rig.conn.execute(f"COMMIT PREPARED '{rig.name}'".encode())
+    rig.drain()
+    assert rig.differences() == {}
+    assert rig.conn.execute("SELECT count(*) FROM shop.\"order\" WHERE ref LIKE 'sub-%'").fetchone() == (66,)
+    assert rig.stop() == []
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP"])
 def test_an_encoding_of_the_database(
     server: PostgresServer, encoding: str, plan_name: str, log_address: str, tmp_path: Path
