@@ -125,9 +125,10 @@ class Control:
     def halt(self, move: str, why: str, lsn: int) -> None:
         """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
         parameters = {"why": why, "lsn": lsn_text(lsn), "plan": self.plan.name, "move": move}
-        logger.error("%s halts: %s", move, why, extra={"move": move, "lsn": parameters["lsn"]})
         with own(self.conn):
-            self.conn.execute(load("capture/halt"), parameters)
+            written = self.conn.execute(load("capture/halt"), parameters).rowcount
+        if written:  # else it was healed, or is told of already: WAL that is read again has it once more
+            logger.error("%s halts: %s", move, why, extra={"move": move, "lsn": parameters["lsn"]})
         self._watched = self._watch_row()
         self._refuse_changed()  # just now: what was compared is no longer so
 

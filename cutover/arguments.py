@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -16,44 +18,52 @@ from cdc.replication import lsn_number
 from cdc.stretch import Stretch
 from cutover.restore.moment import Moment
 from sql.errors import UsageError
+from sql.keys import key_text, parse_key, parse_keys
 from sql.model import Move
 from sql.names import Name
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h|d)\Z")
-_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d)\Z")
+_WRITTEN: Final = "parts separated by commas, in double quotes where one has a comma, a quote or nothing in it"
+_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def read_keys(flag: str, move: Move, given: Sequence[str] | None) -> list[tuple[str, ...]] | None:
-    """Keys of a move, the parts of a composite one separated by commas; None where none are given."""
-    if not given:
+def read_keys(move: Move, given: Sequence[str] | None, file: Path | None = None) -> list[tuple[str, ...]] | None:
+    """The keys of --key and those of the file of --keys (`-`: standard input), as sql.keys has them; None without
+    either."""
+    if not given and file is None:
         return None
-    return check_keys(flag, move, [tuple(each.split(",")) if len(move.key) > 1 else (each,) for each in given])
+    found = [read_key("--key", move, text) for text in given or ()]
+    if file is not None:
+        found += _of_file(move, file)
+    return list(dict.fromkeys(found))
 
 
-def check_keys(flag: str, move: Move, keys: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The keys, each with as many parts as the move's has."""
-    for key in keys:
-        if len(key) != len(move.key):
-            names = ",".join(column.name for column in move.key)
-            raise UsageError(f"{flag} {','.join(key)}: the key of {move.name} has {len(move.key)} parts: {names}")
-    return keys
-
-
-def read_keys_or_file(flag: str, move: Move, given: Sequence[str] | None) -> list[tuple[str, ...]] | None:
-    """Keys of a move, or with `@FILE` those of a file, one a line."""
-    if not given:
-        return None
-    listed: list[str] = []
-    for each in given:
-        listed += _lines(flag, each[1:]) if each.startswith("@") else [each]
-    return read_keys(flag, move, listed) or []
-
-
-def _lines(flag: str, file: str) -> list[str]:
+def read_key(flag: str, move: Move, text: str) -> tuple[str, ...]:
+    """One key with as many parts as the move's has."""
     try:
-        return [line for line in Path(file).read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{flag} @{file}: {error}", cure="a text file with one key a line") from None
+        return _checked(flag, move, parse_key(text))
+    except ValueError as error:
+        raise UsageError(f"{flag} {text}: not a key: {error}", cure=_WRITTEN) from None
+
+
+def _of_file(move: Move, file: Path) -> list[tuple[str, ...]]:
+    flag = f"--keys {file}"
+    try:
+        with ExitStack() as stack:
+            lines = sys.stdin if str(file) == "-" else stack.enter_context(file.open(encoding="utf-8-sig", newline=""))
+            return [_checked(flag, move, key) for key in parse_keys(lines)]
+    except (OSError, ValueError) as error:  # what is not UTF-8 is a ValueError too
+        raise UsageError(f"{flag} cannot be read: {error}", cure=f"one key a line: {_WRITTEN}") from None
+
+
+def _checked(flag: str, move: Move, key: tuple[str, ...]) -> tuple[str, ...]:
+    if len(key) != len(move.key):
+        names, parts = (
+            ",".join(column.name for column in move.key),
+            "1 part" if len(move.key) == 1 else f"{len(move.key)} parts",
+        )
+        raise UsageError(f"{flag} {key_text(key)}: the key of {move.name} has {parts}: {names}", cure=_WRITTEN)
+    return key
 
 
 def read_offsets(flag: str, given: Sequence[str]) -> dict[int, int]:
@@ -112,4 +122,8 @@ def read_since(flag: str, log: Log, move: Move, text: str) -> list[Stretch]:
         return stretch.from_time(log, move, int(time.time() * 1000 - float(found[1]) * _MS[found[2]]))
     if "/" in text:
         return stretch.from_lsn(log, move, read_lsn(flag, text))
-    return stretch.from_time(log, move, read_time(flag, text))
+    try:
+        return stretch.from_time(log, move, read_time(flag, text))
+    except UsageError:
+        cure = "a duration (90s, 15min, 2h, 1d), an LSN (0/16B3748) or a time (2026-11-01T08:30, UTC)"
+        raise UsageError(f"{flag} {text}: neither a duration nor an LSN nor a time", cure=cure) from None

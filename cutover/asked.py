@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from cdc import stretch
 from cdc.log import Log
@@ -25,6 +26,7 @@ class Asked:
     to_lsn: str | None = None
     to_time: str | None = None
     key: Sequence[str] | None = None
+    keys: Path | None = None
 
     def __post_init__(self) -> None:
         given = [self.from_start, bool(self.from_offset), self.from_lsn is not None, self.from_time is not None]

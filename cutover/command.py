@@ -7,7 +7,8 @@ import inspect
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Concatenate, ParamSpec, get_type_hints
 
@@ -19,17 +20,17 @@ from rich.console import Console
 from cutover import logs
 from cutover.settings import Settings, redact
 from sql.connection import translated
-from sql.errors import CutoverError
+from sql.errors import CutoverError, PlanError, Refused, Unreachable
 
 P = ParamSpec("P")
 _LOG = logging.getLogger("cutover")
 _WIDE = 160  # columns where there is no terminal to ask
 
 
-def option(flag: str, text: str, *, also: tuple[str, ...] = (), **more: Any) -> Any:
-    """A typer option with its environment twin: `--lock-timeout` is also CUTOVER_LOCK_TIMEOUT. `also`: other names."""
+def option(flag: str, text: str, **more: Any) -> Any:
+    """A typer option with its environment twin: `--lock-timeout` is also CUTOVER_LOCK_TIMEOUT."""
     twin = "CUTOVER_" + flag.split("/")[0].lstrip("-").replace("-", "_").upper()
-    return typer.Option(flag, *also, envvar=twin, help=text, show_default=more.pop("show_default", False), **more)
+    return typer.Option(flag, envvar=twin, help=text, show_default=more.pop("show_default", False), **more)
 
 
 Dsn = Annotated[str | None, option("--dsn", "libpq string or URL of the database. Default: libpq's PG* variables.")]
@@ -80,7 +81,13 @@ def command(
         def run(*args: Any, **given: Any) -> None:
             verbose, as_json = given.pop("verbose"), given.pop("json", False)
             flags = {flag: given.pop(flag) for flag in ("dsn", "log", "plan")}
-            raise typer.Exit(_guarded(lambda: body(_invocation(flags, verbose, as_json), *args, **given), verbose))
+
+            def call() -> int:
+                invocation = _invocation(flags, verbose, as_json)
+                with _naming_defaults(invocation.settings):
+                    return body(invocation, *args, **given)
+
+            raise typer.Exit(_guarded(call, verbose))
 
         _sign(run, body, _SHARED | ({"json": Json} if reports else {}))
         app.command(name, epilog=f"Example: `{example}`")(run)
@@ -137,6 +144,22 @@ def _guarded(body: Callable[[], int], verbose: bool) -> int:
         hint = "" if verbose else "; --verbose shows the trace"
         _LOG.error("%s: %s%s", type(error).__name__, error, hint, exc_info=error if verbose else None)
         return CutoverError.exit_code
+
+
+@contextmanager
+def _naming_defaults(settings: Settings) -> Iterator[None]:
+    """An error that comes of a plan or a database that nobody named says so."""
+    try:
+        with translated():
+            yield
+    except (PlanError, Refused, Unreachable) as error:
+        hints = [error.cure] if error.cure else []
+        if isinstance(error, Unreachable) and not settings.dsn and "PostgreSQL" in error.args[0]:
+            hints.append("no --dsn or CUTOVER_DSN was given, so this is where libpq's PG* variables and defaults lead")
+        if not isinstance(error, Unreachable) and "plan" not in settings.model_fields_set:
+            hints.append(f"no --plan or CUTOVER_PLAN was given, so this is the plan that is shipped, {settings.plan}")
+        error.cure = "; ".join(hints) or None
+        raise
 
 
 def _cure(error: CutoverError) -> dict[str, str]:

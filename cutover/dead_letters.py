@@ -7,12 +7,15 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
+from rich.markup import escape
 from rich.table import Table
 
+from reconcile.layout import Fitting
 from sql.connection import Connection, own
 from sql.errors import UsageError
 from sql.files import load
+from sql.keys import key_text
 
 OPEN = ("open",)
 ALL = ("open", "resolved", "discarded")
@@ -49,6 +52,11 @@ class Cause(BaseModel):
     attempts: int
     examples: list[int]
     example_keys: list[str]
+
+    @field_validator("example_keys", mode="before")
+    @classmethod
+    def _written(cls, keys: list[list[str]]) -> list[str]:
+        return [key_text(key) for key in keys]
 
 
 def causes(conn: Connection, plan: str, moves: Sequence[str] = (), *, states: Sequence[str] = OPEN) -> list[Cause]:
@@ -101,7 +109,7 @@ def discard(conn: Connection, plan: str, numbers: Sequence[int], reason: str) ->
     return [number for number, _ in rows]
 
 
-def render(letters: Sequence[DeadLetter]) -> Table:
+def render(letters: Sequence[DeadLetter]) -> Fitting:
     """A table of dead letters for people."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("id", justify="right")
@@ -114,18 +122,18 @@ def render(letters: Sequence[DeadLetter]) -> Table:
         table.add_row(
             str(letter.id),
             letter.move,
-            ", ".join(letter.key),
+            escape(key_text(letter.key)),
             letter.sqlstate,
             letter.column or "",
-            letter.message,
+            escape(letter.message),
             str(letter.attempts),
             letter.last_seen.isoformat(sep=" ", timespec="seconds"),
             letter.state,
         )
-    return table
+    return Fitting(table)
 
 
-def render_causes(found: Sequence[Cause]) -> Table:
+def render_causes(found: Sequence[Cause]) -> Fitting:
     """A table for people, one line for each cause."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("keys", justify="right")
@@ -138,9 +146,9 @@ def render_causes(found: Sequence[Cause]) -> Table:
             each.move,
             each.sqlstate,
             each.column or "",
-            each.message,
+            escape(each.message),
             each.first_seen.isoformat(sep=" ", timespec="seconds"),
             each.last_seen.isoformat(sep=" ", timespec="seconds"),
-            "; ".join(examples) + ("; …" if each.keys > len(each.examples) else ""),
+            escape("; ".join(examples)) + ("; …" if each.keys > len(each.examples) else ""),
         )
-    return table
+    return Fitting(table)

@@ -11,6 +11,7 @@ from cutover.service import chosen, open_service
 from reconcile.disagreements import Accepted, accept, write_disagreements
 from reconcile.review import read_review
 from sql.errors import Refused, UsageError
+from sql.keys import key_text
 
 
 def list_disagreements(call: Invocation, moves: Sequence[str] | None, file: Path) -> int:
@@ -60,4 +61,4 @@ def _say(call: Invocation, move: str, done: Accepted) -> None:
         f" {len(done.open):,} are open, {len(done.refused):,} refused"
     )
     for key, why in done.refused.items():
-        call.out.print(f"  refused {', '.join(key)}: {why}", markup=False)
+        call.out.print(f"  refused {key_text(key)}: {why}", markup=False)

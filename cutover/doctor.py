@@ -20,7 +20,8 @@ from cutover.views import mapping_untouched
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
-from sql.errors import CutoverError, NotProven, Refused, Unreachable
+from sql.counted import counted
+from sql.errors import CutoverError, NotProven, Refused, Unreachable, without_cure
 from sql.files import load
 from sql.model import Plan
 
@@ -32,6 +33,11 @@ _MISSING = (
     "bring back what is missing (its old name, or cutover restore, which rebuilds a table from the log), or change the"
     " plan; then cutover prepare and cutover heal"
 )
+_AGAIN = {  # events after which every key has to be touched
+    "mapping-changed": "its mapping has changed since: ",
+    "source-added": "a source came in, or was published anew, since: ",
+    "target-created": "its target was made anew since: ",
+}
 SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
 
 
@@ -66,7 +72,7 @@ def examine(settings: Settings) -> list[Problem]:
     try:
         conn = connect(settings.dsn, "doctor")
     except Unreachable as error:
-        return [_unreachable(error, "PostgreSQL does not answer")]
+        return [_unreachable(error, str(error.args[0]).partition(":")[0])]
     with conn:
         problems = list(_examine(conn, folder, choose_log(conn, settings, folder.name)))
     rank = ("unreachable", "broken", "lag", "note")
@@ -255,12 +261,29 @@ def _added(log: Log, standing: Standing) -> Iterator[Problem]:
 
 
 def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator[Problem]:
+    orphans = [each.partition for each in move.partitions if each.worker is None]
     if move.halted:
-        yield Problem("broken", f"{move.move} is halted", move.halted, cure, move.move)
+        yield Problem("broken", f"{move.move} is halted", without_cure(move.halted), cure, move.move)
+    if move.facade_lost:
+        yield Problem(
+            "broken",
+            f"the facade of {move.move}, {move.facade_lost}, is not there",
+            "it was dropped, perhaps by a CASCADE: what reads through it fails",
+            f"cutover prepare {move.move}: it comes back on the side that it was on, with the target's grants",
+            move.move,
+        )
+    if move.side == "consolidated" and (orphans or not captured):
+        yield Problem(
+            "broken",
+            f"{move.move} is read from the consolidated side, and nothing keeps it current",
+            "what the application writes now is not seen by what reads through the facade",
+            f"cutover run; until then cutover flip {move.move} --to legacy reads what is true",
+            move.move,
+        )
     if move.dead_letters:
         yield Problem(
             "broken",
-            f"{move.move} has {move.dead_letters} dead letters",
+            f"{move.move} has {counted(move.dead_letters, 'dead letter')}",
             "these keys could not be applied; the target does not have them",
             "cutover dead-letters list",
             move.move,
@@ -268,17 +291,16 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
     if move.proof.drift:
         yield Problem(
             "broken",
-            f"{move.proof.drift:,} keys of {move.move} drift",
+            f"{move.move}: {counted(move.proof.drift, 'key', 'drifts')}",
             "both sides differ, by proof, and nothing that is on its way makes them equal",
             f"cutover reconcile {move.move} shows them, with --repair the stream mends them",
             move.move,
         )
-    orphans = [each.partition for each in move.partitions if each.worker is None]
     if orphans and not (gap or move.halted):  # consumers give those back by themselves
         numbers = ", ".join(map(str, orphans))
         yield Problem(
             "broken",
-            f"nobody consumes partition {numbers} of {move.move}",
+            f"nobody consumes {'partition' if len(orphans) == 1 else 'partitions'} {numbers} of {move.move}",
             "no consumer holds its lease",
             "cutover consume (or cutover run)",
             move.move,
@@ -286,8 +308,8 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
     if not move.backfill.started:
         yield Problem(
             "broken",
-            f"{move.move} was never backfilled",
-            "rows that nobody changes are not in the target",
+            f"{move.move} has to be backfilled again" if move.backfill.again else f"{move.move} was never backfilled",
+            f"{_AGAIN.get(move.backfill.again or '', '')}rows that nobody changes are not right in the target",
             f"cutover backfill {move.move}",
             move.move,
         )

@@ -13,7 +13,8 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from cutover.gate import Check, GateClosed, Side, gate
-from cutover.views import facade_columns
+from cutover.views import exists, facade_columns
+from reconcile.storage import storage, tables
 from sql.connection import Connection, connect
 from sql.control import check
 from sql.errors import Refused, UsageError
@@ -88,14 +89,17 @@ def flip(
         raise Refused(f"{move} has no facade to flip", cure="declare facade = … in the plan, and prepare")
     with connect(dsn, "flip") as conn:
         check(conn)
+        if not exists(conn, chosen.facade):
+            raise Refused(f"the facade of {move}, {chosen.facade}, is not there", cure=f"cutover prepare {move}")
         side, now = _where(conn, chosen)
+        files = storage(conn, chosen)  # before the gate: what it sees must still hold under the lock
         # Towards legacy the gate asks for less: reading the legacy side is always right.
         checks = gate(conn, plan, chosen, "consolidated" if share > now else "legacy")
         if not all(each.ok for each in checks):
             raise GateClosed(move, checks)
         if dry_run or share == now:
             return FlipReport(move, side, to, now if share == now else share, 0, 0.0, checks, (), dry_run)
-        result = _Flip(conn, chosen, now, share).run(lock_timeout_ms, total_timeout)
+        result = _Flip(conn, chosen, now, share, files).run(lock_timeout_ms, total_timeout)
         step = Step(chosen.facade.sql, form_of(share), result.attempts, result.lock_ms)
         return FlipReport(move, side, to, share, result.attempts, result.lock_ms, checks, (step,))
 
@@ -120,8 +124,8 @@ def _where(conn: Connection, move: Move) -> tuple[Side, int]:
 class _Flip:
     """One flip: the row first, so that two flips take turns; the view last, so that its lock is held shortest."""
 
-    def __init__(self, conn: Connection, move: Move, before: int, percent: int) -> None:
-        self.conn, self.move, self.before, self.percent = conn, move, before, percent
+    def __init__(self, conn: Connection, move: Move, before: int, percent: int, files: dict[str, str]) -> None:
+        self.conn, self.move, self.before, self.percent, self.files = conn, move, before, percent, files
         self.view = create_facade(move, facade_columns(conn, move), form_of(percent))
 
     def run(self, lock_timeout_ms: int, total_timeout: float) -> LockResult:
@@ -143,6 +147,8 @@ class _Flip:
                 "percent": self.percent,
                 "before": self.before,
                 "gated": self.percent > self.before,
+                "tables": tables(move),
+                "storage": Jsonb(self.files),
             },
         )
         if changed.rowcount != 1:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from cdc.slot import check_slot
 from cutover.views import mapping_stands
+from reconcile.storage import tables
 from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
@@ -74,6 +75,7 @@ class _State:
     proof_started: datetime | None
     proof_age: float | None
     snapshot_lsn: str | None
+    moved: list[str] | None
 
 
 def gate(
@@ -88,10 +90,7 @@ def gate(
 ) -> list[Check]:
     """Every check with its answer. `max_lag_ms` and `max_lag_bytes`: how far the slowest partition may be behind the
     server. Raises Refused when the move is not prepared."""
-    row = conn.execute(load("gate/state"), {"plan": plan.name, "move": move.name}).fetchone()
-    if row is None:
-        raise Refused(f"{move.name} is not prepared", cure=f"cutover prepare {move.name}")
-    state = _State(*row)
+    state = _state(conn, plan, move)
     if to == "legacy":
         return [_reversible(state)]
     return [
@@ -107,9 +106,18 @@ def gate(
     ]
 
 
+def _state(conn: Connection, plan: Plan, move: Move) -> _State:
+    row = conn.execute(load("gate/state"), {"plan": plan.name, "move": move.name, "tables": tables(move)}).fetchone()
+    if row is None:
+        raise Refused(f"{move.name} is not prepared", cure=f"cutover prepare {move.name}")
+    return _State(*row)
+
+
 def _reversible(state: _State) -> Check:
     late = state.state in ("taken-over", "completed")
-    return Check("reads only", not late, f"the move is {state.state}" + (": cutover rollback first" if late else ""))
+    if late:
+        return Check("writes", False, f"the move is {state.state}: cutover rollback first")
+    return Check("writes", True, "still go to the legacy tables")
 
 
 def _prepared(conn: Connection, plan: Plan, move: Move) -> Check:
@@ -138,6 +146,13 @@ def _proven(state: _State, plan: Plan, max_age: timedelta) -> Check:
         return no(f"the last reconciliation was {state.part} only")
     if state.digest != plan.digest:
         return no("the plan has changed since the last reconciliation")
+    if state.moved is None:
+        return no("the last reconciliation did not record which tables it compared")
+    if state.moved:
+        return no(
+            f"{' and '.join(state.moved)} {'was' if len(state.moved) == 1 else 'were'} emptied (TRUNCATE), replaced or"
+            " rewritten (VACUUM FULL, CLUSTER) since the last reconciliation began"
+        )
     if state.upset_at is not None and state.upset_at >= state.proof_started:
         return no(f"the last reconciliation began before: {state.upset}")
     if state.proof_age > max_age.total_seconds():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel
+from rich.markup import escape
 from rich.table import Table
 
 from cdc import pgoutput, rows
@@ -15,6 +16,7 @@ from cdc.log import Log
 from cdc.replication import lsn_text
 from cdc.router import encode_key, partition_of
 from consumers.reading import Reading
+from reconcile.layout import Fitting
 from sql.errors import UsageError
 from sql.mask import MASKED
 from sql.model import Move
@@ -215,7 +217,7 @@ def _time(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
-def render(versions: Sequence[Version]) -> Table:
+def render(versions: Sequence[Version]) -> Fitting:
     """The versions as a table for people."""
     table = Table("time", "LSN", "xid", "at", "source", "operation", "values", show_lines=False)
     for each in versions:
@@ -226,9 +228,9 @@ def render(versions: Sequence[Version]) -> Table:
             f"{each.partition}:{each.offset}",
             each.source or "",
             each.operation + (" (key moved)" if each.moved else ""),
-            "\n".join(_cell(value, each.operation) for value in each.values),
+            escape("\n".join(_cell(value, each.operation) for value in each.values)),
         )
-    return table
+    return Fitting(table)
 
 
 def _cell(value: Value, operation: str) -> str:

@@ -79,5 +79,5 @@ def setup(*, verbose: bool = False, secrets: Iterable[str] = (), stream: TextIO 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("kafka").setLevel(logging.INFO if verbose else logging.ERROR)  # its retries are ours to report
+    logging.getLogger("kafka").setLevel(logging.INFO if verbose else logging.CRITICAL)  # its retries are ours to report
     logging.captureWarnings(True)

@@ -111,10 +111,10 @@ class _Call:
 
     def run(self, set_identity: bool, roles: bool) -> None:
         check_server(self.conn, self.plan)
-        for move in self.moves:
-            read_ddl(move.ddl_sql or "")
         self._refuse_strangers()
         check_findings(self.plan.findings, self.moves, but=IDENTITY)
+        for move in self.moves:
+            read_ddl(move.ddl_sql or "")
         check_moves(self.conn, self.moves, before_ddl=True)
         if not set_identity:
             refuse(remedies(self.conn, self.moves))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
-import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
 from consumers.reading import keys_in
-from cutover.arguments import check_keys, read_keys_or_file, read_since
+from cutover.arguments import read_keys, read_since
 from cutover.service import Service
 from reconcile.diff import Key
 from reconcile.scope import Draw, Selection
@@ -77,20 +74,8 @@ def _keys(service: Service, move: Move, flags: Flags) -> tuple[list[Key] | None,
         return keys_in(service.log, move, stretches), f"those that the log names since {flags.since}"
     if not flags.key and flags.keys is None:
         return None, None
-    found = read_keys_or_file("--key", move, flags.key) or []
-    if flags.keys is not None:
-        found += _keys_of(flags.keys, move)
-    return list(dict.fromkeys(found)), f"{len(found):,} given"
-
-
-def _keys_of(file: Path, move: Move) -> list[Key]:
-    """The keys of a file, one a line as CSV has it; `-` is standard input."""
-    try:
-        with ExitStack() as stack:
-            text = sys.stdin if str(file) == "-" else stack.enter_context(file.open(encoding="utf-8-sig", newline=""))
-            return check_keys(f"--keys {file}", move, [tuple(row) for row in csv.reader(text) if row])
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--keys {file} cannot be read: {error}", cure="a file with a key on each line") from None
+    found = read_keys(move, flags.key, flags.keys)
+    return found, f"{len(found or ()):,} given"
 
 
 def _columns(move: Move, text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from cutover.plan import PlanFolder, load_plan
 from cutover.settings import Settings, default_log, open_settings_log
 from sql.connection import Connection, connect
 from sql.control import check, version
-from sql.errors import Gap, Halted, Refused, UsageError
+from sql.errors import Gap, Halted, Refused, UsageError, without_cure
 from sql.model import Move, Plan
 
 
@@ -121,7 +121,7 @@ def refuse_standing_still(conn: Connection, plan: Plan, moves: Sequence[Move]) -
         (plan.name, [move.name for move in moves]),
     ).fetchone()
     if halted:
-        raise Halted(f"{halted[0]} is halted: {halted[1]}", cure=f"cutover heal {halted[0]}")
+        raise Halted(f"{halted[0]} is halted: {without_cure(halted[1])}", cure=f"cutover heal {halted[0]}")
 
 
 def chosen(plan: Plan, names: Sequence[str] | None, *, prepared: bool = True) -> list[Move]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from cutover.doctor import Problem
@@ -19,9 +20,15 @@ def render_problems(problems: Sequence[Problem]) -> RenderableType:
     return Group(*(_problem(problem) for problem in problems))
 
 
-def _problem(problem: Problem) -> Text:
-    text = Text()
-    text.append(f"{problem.severity:<11} ", style=_STYLE[problem.severity])
-    text.append(problem.what, style="bold")
-    text.append(f"\n            why:  {problem.why}\n            cure: {problem.cure}")
-    return text
+def _problem(problem: Problem) -> Table:
+    lines = Table.grid(padding=(0, 1, 0, 0))
+    lines.add_column(width=11, no_wrap=True)
+    lines.add_column(overflow="fold")
+    lines.add_row(Text(problem.severity, style=_STYLE[problem.severity]), Text(problem.what, style="bold"))
+    body = Table.grid(padding=(0, 1, 0, 0))
+    body.add_column(width=5, no_wrap=True)
+    body.add_column(overflow="fold")
+    body.add_row("why:", Text(problem.why))
+    body.add_row("cure:", Text(problem.cure))
+    lines.add_row("", body)
+    return lines

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from reconcile.layout import Fitting
 from sql.model import Finding, Move, Plan, Source, TargetColumn
 from sql.names import quote
 
@@ -66,7 +67,7 @@ def _headline(move: Move) -> Text:
     return text
 
 
-def _sources(move: Move) -> Table:
+def _sources(move: Move) -> Fitting:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
     for title in ("source", "key", "identity", "captured columns"):
         table.add_column(title, header_style="dim", overflow="fold")
@@ -74,16 +75,16 @@ def _sources(move: Move) -> Table:
         name = f"{source.name} (target)" if source.is_target else str(source.name)
         columns = ", ".join(map(quote, source.columns))
         table.add_row(*map(escape, (name, _keys(source), _IDENTITY[source.identity], columns)))
-    return table
+    return Fitting(table)
 
 
-def _columns(move: Move) -> Table:
+def _columns(move: Move) -> Fitting:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
     for title in ("target column", "type", "comes from"):
         table.add_column(title, header_style="dim", overflow="fold")
     for column in (*move.key, *move.columns):
         table.add_row(*map(escape, (quote(column.name), column.type, _origin(column))))
-    return table
+    return Fitting(table)
 
 
 def _origin(column: TargetColumn) -> str:

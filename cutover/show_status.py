@@ -9,15 +9,27 @@ from rich.table import Table
 from rich.text import Text
 
 from cutover.status import MoveStatus, Status
+from reconcile.layout import Fitting
+from sql.counted import counted
+from sql.errors import without_cure
 
 
 def render_status(status: Status) -> RenderableType:
     """Slot, moves and whatever is wrong, as one renderable."""
     parts: list[RenderableType] = [_slot_line(status), _moves_table(status)]
     parts += [_proof_line(move, status.now) for move in status.moves]
-    parts += [Text(f"move {move.move} is halted: {move.halted}", style="red") for move in status.moves if move.halted]
+    parts += [Text(_halt(move), style="red") for move in status.moves if move.halted]
+    parts += [
+        Text(f"facade {move.facade_lost} is not there: what reads through it fails (cutover prepare)", style="red")
+        for move in status.moves
+        if move.facade_lost
+    ]
     parts += [Text(problem, style="red") for problem in status.problems]
     return Group(*parts)
+
+
+def _halt(move: MoveStatus) -> str:
+    return f"move {move.move} is halted: {without_cure(move.halted or '')} (cutover heal {move.move})"
 
 
 def _slot_line(status: Status) -> Text:
@@ -30,7 +42,7 @@ def _slot_line(status: Status) -> Text:
     return text
 
 
-def _moves_table(status: Status) -> Table:
+def _moves_table(status: Status) -> Fitting:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("move", "side", "state", "backfill"):
         table.add_column(title)
@@ -39,7 +51,7 @@ def _moves_table(status: Status) -> Table:
     table.add_column("workers")
     for move in status.moves:
         table.add_row(*_row(move))
-    return table
+    return Fitting(table)
 
 
 def _row(move: MoveStatus) -> tuple[str, ...]:
@@ -69,9 +81,12 @@ def _proof_line(move: MoveStatus, now: datetime) -> Text:
     else:
         age = max(0.0, (now - proof.finished_at).total_seconds())
         text.append(proof.verdict, style="green" if proof.verdict == "match" else "bold red")
-        text.append(f" {_ago(age)} ago, {proof.compared or 0:,} keys")
+        text.append(f" {_ago(age)} ago, {counted(proof.compared or 0, 'key')}")
     if proof.drift:
-        text.append(f"; {proof.drift:,} keys drift (cutover reconcile)", style="bold red")
+        text.append(
+            f"; {counted(proof.drift, 'key', 'drifts')} (cutover reconcile)",
+            style="bold red",
+        )
     if proof.unproven:
         text.append(f"; {proof.unproven:,} are not proven", style="yellow")
     if proof.running is not None:
@@ -89,7 +104,7 @@ def _ago(seconds: float) -> str:
 def _backfill(move: MoveStatus) -> str:
     backfill = move.backfill
     if not backfill.started:
-        return "not started"
+        return "to do again" if backfill.again else "not started"
     return f"{backfill.done:,} done" if backfill.finished else f"{backfill.done:,} of {backfill.total:,}"
 
 

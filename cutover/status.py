@@ -55,6 +55,7 @@ class BackfillStatus(BaseModel):
     total: int
     started: bool
     finished: bool
+    again: str | None  # why it has to be done again, when it has not been begun since
 
 
 class PassStatus(BaseModel):
@@ -86,6 +87,7 @@ class MoveStatus(BaseModel):
     side: str
     percent: int
     halted: str | None
+    facade_lost: str | None  # its name, when it was dropped
     applied_lsn: str | None
     lag_ms: float | None
     lag_bytes: int | None
@@ -161,6 +163,7 @@ def _move(
         side=move["side"],
         percent=move["percent"],
         halted=move["halted"],
+        facade_lost=None if move["facade_there"] else move["facade"],
         applied_lsn=slowest["applied_lsn"] if slowest else None,
         lag_ms=lag_ms(partitions, slot["now"], captured=_captured(slot)),
         lag_bytes=slowest["lag_bytes"] if slowest and slowest["applied_time"] else None,
@@ -171,6 +174,7 @@ def _move(
             total=move["total"],
             started=move["backfill_started"],
             finished=move["finished_at"] is not None,
+            again=None if move["backfill_started"] else move["touch_again"],
         ),
         proof=_proof(move),
     )

@@ -50,7 +50,7 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
             cure=f"cutover flip {move.name} --to legacy, then prepare, backfill and reconcile again",
         )
     new_facade = move.facade is not None and (new_mapping or not _facade_stands(conn, move))
-    new_memory = move.owned is not None and not _exists(conn, move.owned)
+    new_memory = move.owned is not None and not exists(conn, move.owned)
     if not (new_mapping or again or new_facade or new_memory):
         _remember(conn, move)
         return ViewsReport(False, False, False, None)
@@ -61,7 +61,7 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
         if again:
             touch_all(conn, move, "mapping-changed" if changed else "mapping-made-again")
         _remember(conn, move)
-        if move.owned is not None and not _exists(conn, move.owned):
+        if move.owned is not None and not exists(conn, move.owned):
             _create_memory(conn, move, move.owned)
         if move.facade is not None:
             _install_facade(conn, move, move.facade, percent)
@@ -91,6 +91,11 @@ def facade_columns(conn: Connection, move: Move) -> tuple[FacadeColumn, ...]:
 
 def touch_all(conn: Connection, move: Move, what: str) -> None:
     """In the caller's transaction: every key has to be touched again because of `what`; the backfill starts over."""
+    conn.execute(
+        "UPDATE cutover.move SET touch_again = %s WHERE plan = %s AND move = %s"
+        " AND EXISTS (SELECT FROM cutover.backfill b WHERE b.plan = move.plan AND b.move = move.move)",
+        (what, move.plan, move.name),
+    )
     conn.execute("DELETE FROM cutover.backfill WHERE plan = %s AND move = %s", (move.plan, move.name))
     conn.execute("INSERT INTO cutover.event (plan, move, what) VALUES (%s, %s, %s)", (move.plan, move.name, what))
 
@@ -159,7 +164,7 @@ def _create_memory(conn: Connection, move: Move, owned: Name) -> None:
 
 def _install_facade(conn: Connection, move: Move, facade: Name, percent: int) -> None:
     columns = facade_columns(conn, move)
-    new = not _exists(conn, facade)
+    new = not exists(conn, facade)
     if not new and not _is_ours(conn, move, facade):
         raise Refused(
             f"{facade.sql} exists and is not the facade of {move.plan}.{move.name}",
@@ -201,7 +206,8 @@ def _is_ours(conn: Connection, move: Move, facade: Name) -> bool:
     return (_comment(conn, facade) or "").startswith(_facade_owner(move))
 
 
-def _exists(conn: Connection, name: Name) -> bool:
+def exists(conn: Connection, name: Name) -> bool:
+    """Is there a relation of this name?"""
     row = conn.execute("SELECT to_regclass(%s) IS NOT NULL", (name.sql,)).fetchone()
     return bool(row and row[0])
 

@@ -38,7 +38,8 @@ def runs(conn: Connection, plan: str, move: str, most: int = 60) -> list[Ran]:
     return [Ran(*row) for row in rows]
 
 
-def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selection) -> MoveReport:
+def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selection,
+           storage: dict[str, str] | None) -> MoveReport:  # fmt: skip
     """Keep the run and what became of its differences; returns the report with their ages, as it was kept."""
     with own(conn):
         remember(conn, plan.name, report, selection)
@@ -55,11 +56,19 @@ def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selectio
                 "exact": report.exact,
                 "document": report.model_dump_json(),
                 "started_at": report.started_at,
+                "storage": None if storage is None else json.dumps(storage),
             },
         )
         faultpoints.reached("reconcile.before-record")
         if report.exact:
-            given = {"verdict": report.verdict, "started_at": report.started_at, "compared": report.rows.compared}
+            rows = report.rows
+            given = {
+                "verdict": report.verdict,
+                "started_at": report.started_at,
+                "compared": rows.compared,
+                "drift": rows.drift,
+                "unproven": rows.unresolved + rows.in_flight + rows.skipped,
+            }
             conn.execute(load("reconcile/proven").encode(), {"plan": plan.name, "move": report.move, **given})
     faultpoints.reached("reconcile.after-record")
     return report

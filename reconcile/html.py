@@ -16,6 +16,7 @@ from reconcile.document import Cell, Difference, MoveReport, ReconcileDocument
 from reconcile.history import Ran
 from reconcile.scope import words
 from sql.errors import UsageError
+from sql.keys import key_text
 from sql.model import Plan
 from sql.render import look
 
@@ -57,7 +58,13 @@ def render(document: ReconcileDocument, plan: Plan, runs: Mapping[str, Sequence[
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"value": value, "cell": _cell, "count": lambda number: f"{number:,}", "moment": moment}
+    environment.filters |= {
+        "value": value,
+        "key": key_text,
+        "cell": _cell,
+        "count": lambda number: f"{number:,}",
+        "moment": moment,
+    }
     return environment.get_template(_TEMPLATE).render(
         document=document,
         made=datetime.now(UTC),

@@ -23,6 +23,7 @@ from reconcile.proof import Prover
 from reconcile.sample import Drawing
 from reconcile.scope import ALL, Selection, sentence
 from reconcile.sources import source_rows
+from reconcile.storage import storage
 from reconcile.tally import Tally
 from reconcile.verdicts import Observation
 from sql.connection import Connection
@@ -88,6 +89,7 @@ class OneMove:
         self.drawing = Drawing(self.comparison, only.draw, Pace(manner.chunk_rows)) if only.draw else None
         self.started_at, self._started = datetime.now(UTC), time.monotonic()
         self.evaluations: list[Evaluation] = []
+        self.storage = place.storage if place else storage(writer, whole)  # before anything is read
 
     def report(self) -> MoveReport:
         """Invariants first: they presume that what is in flight arrives, which comparing every key then proves."""
@@ -151,7 +153,8 @@ class OneMove:
 
     def _here(self, high: Key, total: int) -> Place:
         """All that a later process needs to go on behind this key."""
-        return Place.of(self.started_at, round(self.seconds, 3), high, total, self.tally, self.evaluations)
+        return Place.of(self.started_at, round(self.seconds, 3), high, total, self.tally, self.evaluations,
+                        self.storage)  # fmt: skip
 
     def _compare_keys(self) -> float:
         """Compare chunk by chunk, and prove what differs whenever enough has come together.

@@ -142,8 +142,8 @@ class Passes:
             throttle.since = time.monotonic()
 
         manner = Manner(chunk_seconds=_CHUNK, timeout=_TIMEOUT, progress=throttle, keep=keep)
-        report = OneMove(reader, writer, move, manner, place=place).report()
-        report = history.record(writer, self.plan, report, ALL)
+        run = OneMove(reader, writer, move, manner, place=place)
+        report = history.record(writer, self.plan, run.report(), ALL, run.storage)
         with own(writer):
             writer.execute(load("reconcile/end_pass").encode(), {"plan": move.plan, "move": move.name})
         level = logging.INFO if report.verdict == "match" else logging.WARNING

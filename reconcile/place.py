@@ -49,7 +49,7 @@ class Place(BaseModel):
     """Every key up to `key` has been compared and its difference proven, beginning at `started_at`.
 
     `seconds`: what that took, without pauses of the process. `total`: keys expected. `evaluations`: the invariants,
-    asked in the beginning, which the comparison of all keys after it completes.
+    asked in the beginning, which the comparison of all keys after it completes. `storage`: the tables' files then.
     """
 
     started_at: datetime
@@ -58,14 +58,16 @@ class Place(BaseModel):
     total: int
     tally: Told
     evaluations: list[tuple[InvariantResult, InvariantResult | None]]
+    storage: dict[str, str] | None = None
 
     @classmethod
     def of(
-        cls, started_at: datetime, seconds: float, key: Key, total: int, tally: Tally, evaluations: Sequence[Evaluation]
-    ) -> Place:
+        cls, started_at: datetime, seconds: float, key: Key, total: int, tally: Tally,
+        evaluations: Sequence[Evaluation], storage: dict[str, str] | None,
+    ) -> Place:  # fmt: skip
         return cls(
             started_at=started_at, seconds=seconds, key=key, total=total, tally=Told.of(tally),
-            evaluations=[(it.plain, it.arrived) for it in evaluations],
+            evaluations=[(it.plain, it.arrived) for it in evaluations], storage=storage,
         )  # fmt: skip
 
     def evaluated(self) -> list[Evaluation]:

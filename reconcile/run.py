@@ -58,7 +58,9 @@ def reconcile(
             if mendable is not None and run.tally.mendable:
                 mendable[move.name] = run.tally.mendable
             reports.append(
-                history.record(writer, plan, report, run.only) if record else history.aged(writer, plan.name, report)
+                history.record(writer, plan, report, run.only, run.storage)
+                if record
+                else history.aged(writer, plan.name, report)
             )
     return ReconcileDocument(
         plan=plan.name, digest=plan.digest, moves=reports, verdict=worst([report.verdict for report in reports])

@@ -10,6 +10,7 @@ from reconcile.diff import Chunk, Failed, Key
 from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
 from reconcile.verdicts import ACCEPTED
+from sql.counted import counted
 from sql.model import Move
 
 NULL_KEYS = "rows without a key"
@@ -132,13 +133,16 @@ class Tally:
         if self.counts["drift"]:
             conflicts = f", {self.conflicts:,} of them rows of others" if self.conflicts else ""
             found.append(
-                f"{self.counts['drift']:,} keys differ, and nothing is on its way that would mend them{conflicts}"
+                f"{counted(self.counts['drift'], 'key', 'differs')}, and nothing is on its way that would mend that"
+                f"{conflicts}"
             )
         found += [f"invariant {it.name!r} does not hold: {it.reason}" for it in invariants if it.holds is False]
         found += [f"invariant {it.name!r} could not be told: {it.reason}" for it in invariants if it.holds is None]
-        found += [f"{number:,} keys: {reason}" for reason, number in self.reasons.most_common(10)]
+        found += [f"{counted(number, 'key')}: {reason}" for reason, number in self.reasons.most_common(10)]
         found += [f"{number:,} {NULL_KEYS} on the {side} side" for side, number in self.null_keys.items()]
-        found += [f"{number:,} keys with several rows on the {side} side" for side, number in self.duplicates.items()]
+        found += [
+            f"{counted(number, 'key')} with several rows on the {side} side" for side, number in self.duplicates.items()
+        ]
         found += self.unknown
         if not self.counts["compared"]:
             found.append("nothing was compared: both sides are empty")

@@ -10,7 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Verdict
+from reconcile.layout import Fitting
 from reconcile.scope import words
+from sql.counted import counted
+from sql.keys import key_text
 
 _COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value
@@ -51,8 +54,11 @@ def visible(value: str | None) -> Text:
 def _covered(report: MoveReport) -> RenderableType:
     rows, chunks = report.rows, report.chunks
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     grid.add_row(
-        "[dim]rows[/]", f"{rows.legacy:,} legacy, {rows.consolidated:,} consolidated, {rows.compared:,} keys compared"
+        "[dim]rows[/]",
+        f"{rows.legacy:,} legacy, {rows.consolidated:,} consolidated, {counted(rows.compared, 'key')} compared",
     )
     state = f"{chunks.done:,} done, {chunks.split:,} split, {chunks.failed:,} failed"
     grid.add_row("[dim]chunks[/]", f"{state}; longest {chunks.longest_ms:.0f} ms")
@@ -61,7 +67,8 @@ def _covered(report: MoveReport) -> RenderableType:
         grid.add_row("[dim]masked[/]", escape(", ".join(report.masked_columns)))
     grid.add_row("[dim]WAL[/]", f"compared up to {report.snapshot_lsn}, applied up to {report.applied_lsn}")
     grid.add_row(
-        "[dim]how[/]", f"{escape(words(report.scope))}, {report.rounds} rounds of proof, {report.seconds:.1f} s"
+        "[dim]how[/]",
+        f"{escape(words(report.scope))}, {counted(report.rounds, 'round')} of proof, {report.seconds:.1f} s",
     )
     return Group(Text(report.move, style="bold"), Padding(grid, (0, 0, 0, 2)))
 
@@ -92,7 +99,7 @@ def _columns(report: MoveReport) -> RenderableType | None:
     for kind, number in kinds.items():
         by_column = ", ".join(f"{name} {count:,}" for name, count in report.columns.items() if count)
         table.add_row(kind, f"{number:,}", escape(by_column) if kind == "differs" else "")
-    return table
+    return Fitting(table)
 
 
 def _cells(report: MoveReport) -> RenderableType | None:
@@ -109,7 +116,7 @@ def _cells(report: MoveReport) -> RenderableType | None:
     shown = min(len(report.differences), table.row_count)
     standing = report.rows.drift + report.rows.unresolved + report.rows.in_flight + report.rows.skipped
     more = f"{standing:,} in all; --json lists {report.listed:,} of them" if standing > shown else ""
-    return Group(table, Text(more, style="dim")) if more else table
+    return Group(Fitting(table), Text(more, style="dim")) if more else Fitting(table)
 
 
 def _add(table: Table, difference: Difference) -> int:
@@ -121,7 +128,7 @@ def _add(table: Table, difference: Difference) -> int:
         verdict = Text(difference.verdict, style=_COLOUR[difference.verdict]) if at == 0 else Text()
         kind = difference.kind + (" (row of others)" if difference.conflict else "")
         table.add_row(
-            Text(" ".join(visible(part).plain for part in difference.key)) if at == 0 else Text(),
+            Text(key_text(difference.key)) if at == 0 else Text(),
             verdict,
             kind if at == 0 else "",
             Text(column),
@@ -148,7 +155,7 @@ def _invariants(report: MoveReport) -> RenderableType | None:
         table.add_row(
             escape(result.name), _holds(result), visible(str(result.legacy)), visible(str(result.consolidated))
         )
-    return table
+    return Fitting(table)
 
 
 def _holds(result: InvariantResult) -> Text:
@@ -171,9 +178,9 @@ def _sources(report: MoveReport) -> RenderableType | None:
             table.add_row(escape(each.source), *[""] * 6, escape(each.told))
             continue
         figures = (each.rows, each.keys, each.several, each.most, each.orphans, each.without_key)
-        examples = ", ".join(" ".join(key) for key in each.orphan_keys)
+        examples = "; ".join(key_text(key) for key in each.orphan_keys)
         table.add_row(escape(each.source), *(f"{figure:,}" for figure in figures), escape(examples))
-    return table
+    return Fitting(table)
 
 
 def _left_out(report: MoveReport) -> RenderableType | None:
@@ -184,11 +191,14 @@ def _left_out(report: MoveReport) -> RenderableType | None:
         lines.append(f"accepted: {report.rows.accepted:,} rows of others differ from the mapping and stay, by decision")
     if report.rows.others:
         lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
-    if report.gone:
-        latest = report.gone[0]
+    # Those that this run saw equal first: what earlier runs told of is in --json and --html.
+    if gone := [each for each in report.gone if each.gone_at >= report.started_at]:
+        latest = gone[0]
+        more = " or more" if len(gone) == len(report.gone) < report.gone_in_all else ""
         lines.append(
-            f"gone: {report.gone_in_all:,} keys that differed before are equal now, the latest {' '.join(latest.key)}"
-            f" ({latest.kind}, seen {latest.first_seen:%Y-%m-%d %H:%M} to {latest.last_seen:%Y-%m-%d %H:%M},"
+            f"gone: {counted(len(gone), 'key')}{more} that differed before, equal now, the latest"
+            f" {key_text(latest.key)} ({latest.kind}, seen {latest.first_seen:%Y-%m-%d %H:%M} to"
+            f" {latest.last_seen:%Y-%m-%d %H:%M},"
             f" equal since {latest.gone_at:%Y-%m-%d %H:%M})"
         )
     if report.dead_letters:

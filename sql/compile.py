@@ -11,6 +11,7 @@ from sql.catalog import Table, Types, nearest_table, read_aggregates, read_table
 from sql.chain import check_chain
 from sql.checks import check_move
 from sql.connection import Connection
+from sql.ddl_types import check_ddl
 from sql.describe import describe_added, describe_due, describe_mapping, refuse_broken, refuse_invariants
 from sql.errors import PlanError
 from sql.families import exact, family
@@ -46,7 +47,9 @@ def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False, 
             broken.append((spec.name, str(error.args[0])))
             continue
         moves.append(assemble(folder.name, understood))
-        found = check_move(understood) + (sample_rows(conn, understood) if sample else [])
+        found = [*check_ddl(conn, spec.ddl), *check_move(understood)] + (
+            sample_rows(conn, understood) if sample else []
+        )
         findings += [replace(finding, move=spec.name) for finding in found]
     findings += check_chain(folder, moves)
     rank = ("block", "warn", "info")

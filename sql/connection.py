@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -122,6 +123,13 @@ def _connect_raw(settings: dict[str, Any]) -> PGconn:
 
 def unreachable(error: psycopg.Error) -> CutoverError:
     """What a failure to reach PostgreSQL is called here."""
+    said = str(error).strip()
+    if "FATAL:" in said:  # it answered
+        said = said.partition("FATAL:")[2].strip()
+        cure = "check the user, the password and dbname in --dsn / CUTOVER_DSN"
+        if re.search(r'database ".*" does not exist', said):
+            cure = "createdb makes it; or another dbname in --dsn / CUTOVER_DSN (by default it is the user's name)"
+        return Unreachable(f"PostgreSQL refuses the connection: {said}", cure=cure)
     return Unreachable(
         f"PostgreSQL does not answer: {str(error).strip()}", cure="check --dsn / CUTOVER_DSN and that the server runs"
     )

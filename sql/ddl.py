@@ -202,7 +202,7 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
         case ast.CreateEnumStmt():
             return Statement("type", text, _dotted(node.typeName), line)
         case ast.CreateDomainStmt():
-            return Statement("type", text, _dotted(node.domainname), line)
+            return Statement("type", text, _dotted(node.domainname), line, node=node)
         case ast.CreateExtensionStmt():
             return Statement("extension", text, node.extname, line)
         case ast.CommentStmt():

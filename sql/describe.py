@@ -54,7 +54,7 @@ def describe_added(conn: Connection, additions: Additions, target: Name) -> dict
         try:
             with conn.transaction(force_rollback=True):
                 (described,), _ = _view(conn, f"SELECT NULL::{column.type} AS value")
-        except psycopg.ProgrammingError:
+        except (psycopg.ProgrammingError, psycopg.DataError):  # a finding of sql.ddl_types
             continue
         found[column.name] = replace(described, name=column.name, not_null=column.not_null)
     return found

@@ -32,6 +32,11 @@ class CutoverError(Exception):
         return f"{message}\n  cure: {self.cure}" if self.cure else message
 
 
+def without_cure(text: str) -> str:
+    """A message that was written down as an error prints, for a place that has a cure of its own."""
+    return text.partition("\n  cure: ")[0]
+
+
 class UsageError(CutoverError):
     """A flag or a setting is wrong."""
 

@@ -28,7 +28,7 @@ _OPEN_LETTERS: Final = frozenset({"plan", "move", "state"})  # to count them: no
 _EVENT: Final = frozenset({"plan", "move", "what", "detail"})
 _PROOF: Final = frozenset(  # without the place, which has cells in it
     {"plan", "move", "verdict", "started_at", "finished_at", "compared", "pass_started_at", "pass_at", "pass_keys",
-     "pass_total"}
+     "pass_total", "unlisted_drift", "unlisted_unproven"}
 )  # fmt: skip
 _STANDING: Final = frozenset({"plan", "move", "verdict", "gone_at"})  # to count them: not the keys
 _VERSION: Final = ("tableoid", "ctid", "xmin")  # by which a proof sees that a row has not changed; no value of it

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from consumers.outlook import check_topic, look, only_partitions
 from consumers.replay import Replayer
-from cutover.arguments import read_keys_or_file, read_moment, read_name
+from cutover.arguments import read_key, read_keys, read_moment, read_name
 from cutover.asked import Asked
 from cutover.command import Invocation, OneMove, command, option
 from cutover.history import history, render
@@ -18,6 +19,7 @@ from cutover.restore.run import restore
 from cutover.service import choose_log, open_moves, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
+from sql.counted import counted
 from sql.errors import NotProven, PlanChanged, Refused
 
 FromStart = Annotated[bool, option("--from-start", "All that is in the log.")]
@@ -35,13 +37,13 @@ Keys = Annotated[
     list[str] | None,
     option(
         "--key",
-        "Only this key, once for each; the parts of a composite key are separated by a comma. @FILE: one key a line.",
-        also=("--keys",),
+        "Only this key, once for each: its parts separated by commas, as it is printed.",
     ),
 ]
+KeysFile = Annotated[Path | None, option("--keys", "Only the keys in this file, one a line; - is standard input.")]
 DryRun = Annotated[bool, option("--dry-run", "Only say what would be read.")]
 Anew = Annotated[bool, option("--restart", "From the first record, even if an earlier run stopped in between.")]
-KeyParts = Annotated[list[str], typer.Argument(metavar="KEY...", help="The key; a composite one part by part.")]
+KeyParts = Annotated[list[str], typer.Argument(metavar="KEY...", help="The key as it is printed, or part by part.")]
 SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="A source of the plan, as in SQL: schema.table.")]
 At = Annotated[str, option("--at", "Everything committed before this LSN, or this time (ISO 8601; UTC).")]
 Into = Annotated[str, option("--into", "A table that is new or empty, as in SQL: schema.table.")]
@@ -65,27 +67,28 @@ def add_to(app: typer.Typer) -> None:
         to_lsn: ToLsn = None,
         to_time: ToTime = None,
         key: Keys = None,
+        keys: KeysFile = None,
         dry_run: DryRun = False,
         restart: Anew = False,
     ) -> int:
         """Read the log again and converge its keys, beside the consumers. What is right already stays as it is."""
-        asked = Asked(from_start, from_offset, from_lsn, from_time, to_offset, to_lsn, to_time, key)
+        asked = Asked(from_start, from_offset, from_lsn, from_time, to_offset, to_lsn, to_time, key, keys)
         stop = stop_on_signals()
         service, (move,) = open_moves(call.settings, [name])
-        keys = read_keys_or_file("--key", move, key)
+        only = read_keys(move, key, keys)
         with connect(call.settings.dsn, f"replay {service.plan.name}") as conn:
             check_topic(conn, service.log, move)
             if not dry_run:
                 refuse_standing_still(conn, service.plan, [move])
         found = asked.stretches(service.log, move)
-        found = only_partitions(move, found, keys)
+        found = only_partitions(move, found, only)
         document: dict[str, object] = {
             "move": name,
             "dry_run": dry_run,
             "partitions": [{"partition": each.partition, "start": each.start, "end": each.end} for each in found],
         }
         if dry_run:
-            outlook = look(service.log, move, found, keys)
+            outlook = look(service.log, move, found, only)
             document |= {name: getattr(outlook, name) for name in ("records", "keys", "bytes", "seconds")}
             said = (
                 f"{name}: {outlook.records:,} records with {outlook.keys:,} keys ({outlook.bytes / 1e6:,.1f} MB),"
@@ -95,7 +98,7 @@ def add_to(app: typer.Typer) -> None:
             with progress(call, f"replay {name}") as report:
                 replayer = Replayer(call.settings.dsn, service.plan, move, service.log, stop, report)
                 try:
-                    done = replayer.run(asked.spec(), found, keys, restart=restart)
+                    done = replayer.run(asked.spec(), found, only, restart=restart)
                 except PlanChanged:
                     raise Refused(
                         "the plan was prepared anew meanwhile", cure="run the same command again: it goes on"
@@ -116,9 +119,12 @@ def add_to(app: typer.Typer) -> None:
     def history_command(call: Invocation, name: OneMove, key: KeyParts) -> int:
         """All that the log knows about one key: every version, with its time, LSN, transaction and source."""
         service, (move,) = open_moves(call.settings, [name])
-        versions = list(history(service.log, move, key))
+        parts = key if len(key) > 1 else read_key("KEY", move, key[0])
+        versions = list(history(service.log, move, parts))
         if call.json:
-            call.document({"move": name, "key": key, "versions": [each.model_dump(mode="json") for each in versions]})
+            call.document(
+                {"move": name, "key": list(parts), "versions": [each.model_dump(mode="json") for each in versions]}
+            )
         else:
             call.out.print(render(versions) if versions else "the log knows nothing about this key")
         return 0
@@ -135,7 +141,10 @@ def add_to(app: typer.Typer) -> None:
         if call.json:
             call.document(done.document())
         else:
-            call.out.print(f"{done.rows:,} rows of {done.source} as of {at} are in {done.into}")
+            said = f"{counted(done.rows, 'row')} of {done.source} as of {at} in {done.into}"
+            if not done.there:
+                said = f"the log knows no row of {done.source} as of {at}, nor its columns: no table was made"
+            call.out.print(said)
             for sentence in done.unknown():
                 call.out.print(f"  {sentence}")
         return 0 if done.certain else NotProven.exit_code

@@ -21,6 +21,7 @@ from cutover.show_doctor import render_problems
 from cutover.signals import stop_on_signals
 from sql.connection import connect
 from sql.control import check
+from sql.counted import counted
 from sql.errors import Unreachable, UsageError
 from sql.model import Move
 
@@ -138,7 +139,7 @@ def _add_dead_letters(app: typer.Typer) -> None:
         if call.json:
             call.document({"plan": service.plan.name, "retried": [letter.id for letter in found]})
         else:
-            call.out.print(f"{len(found)} keys touched; `cutover dead-letters list` shows what stays")
+            call.out.print(f"{counted(len(found), 'key')} touched; `cutover dead-letters list` shows what stays")
         return 0
 
     @command(app, example="cutover dead-letters discard 7 --reason 'test data'", reports=True)

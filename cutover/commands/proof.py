@@ -29,11 +29,9 @@ Repair = Annotated[
 DryRun = Annotated[bool, option("--dry-run", "With --repair: only say which keys would be touched.")]
 ThisKey = Annotated[
     list[str] | None,
-    option("--key", "Only this key of one MOVE, once for each, parts separated by commas; @FILE: a key a line."),
+    option("--key", "Only this key of one MOVE, once for each: its parts separated by commas, as it is printed."),
 ]
-KeysFile = Annotated[
-    Path | None, option("--keys", "Only the keys in this file, one a line as CSV; - is standard input.")
-]
+KeysFile = Annotated[Path | None, option("--keys", "Only the keys in this file, one a line; - is standard input.")]
 Since = Annotated[
     str | None, option("--since", "Only the keys that the log names since then: 90s, 15min, 2h, an LSN, a time.")
 ]

@@ -20,6 +20,7 @@ from cutover.serve_metrics import metrics
 from cutover.service import open_moves, open_service
 from cutover.signals import stop_on_signals
 from reconcile.passes import Passes
+from sql.counted import counted
 from sql.errors import Unreachable
 
 _AGAIN = 30.0  # seconds between looks at a plan in which nothing depends on the clock
@@ -135,7 +136,7 @@ def add_to(app: typer.Typer) -> None:
             call.document({"plan": service.plan.name, "touched": touched, "finished": not stop.is_set()})
         else:
             for name, count in touched.items():
-                call.out.print(f"{name}: {count:,} keys touched")
+                call.out.print(f"{name}: {counted(count, 'key')} touched")
             if stop.is_set():
                 call.out.print("interrupted: run it again to go on")
         return 0

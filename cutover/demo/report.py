@@ -12,6 +12,7 @@ from cutover.demo.traffic import Outcome
 from cutover.demo.writer import Timeline
 from reconcile.document import MoveReport, ReconcileDocument, Verdict, exit_code
 from sql.errors import CutoverError, Drift, NotProven
+from sql.keys import key_text
 
 LISTED = 100  # wrong cells in the document
 AROUND = 0.5  # seconds before and after a flip that are looked at
@@ -168,7 +169,7 @@ def _reconciled(when: str, move: MoveReport) -> Reconciled:
         kept=move.rows.kept,
         invariants=f"{held} of {len(move.invariants)}",
         seconds=move.seconds,
-        keys=[", ".join(each.key) for each in move.differences if each.verdict != "match"],
+        keys=[key_text(each.key) for each in move.differences if each.verdict != "match"],
     )
 
 

@@ -38,6 +38,11 @@ class Into:
                 count += 1
         return count
 
+    @property
+    def there(self) -> bool:
+        """Was it there before, or made?"""
+        return not self._made or self._shape is not None
+
     def finish(self) -> None:
         """A table that was made here gets the source's identity as its primary key, which proves it unique."""
         if not self._made or self._shape is None or self._shape.full:

@@ -34,6 +34,7 @@ class Restored:
     long_values: Counter[str] = field(default_factory=Counter)
     too_large: list[str] = field(default_factory=list)
     without_key: int = 0
+    there: bool = True  # the table; False: the log knows no row, so that none was made
     not_in_log: list[str] = field(default_factory=list)
     other_history: list[int] = field(default_factory=list)
     gaps: list[int] = field(default_factory=list)

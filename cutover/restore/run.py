@@ -27,6 +27,7 @@ from cutover.restore.spool import Spool
 from sql.connection import Connection, own
 from sql.errors import Gap, UsageError
 from sql.files import load
+from sql.keys import key_text
 from sql.model import topic_name
 from sql.names import Name
 from sql.query import tables_of
@@ -89,6 +90,7 @@ def restore(
             times += [] if rebuild.first_time is None else [rebuild.first_time]
             progress(stretch.partition + 1, len(stretches))
         table.finish()
+        done.there = table.there
     done.reached = reaches(reached, wanted)
     done.since = (_EPOCH + timedelta(microseconds=min(times))).isoformat() if times else None
     done.not_in_log = _not_in_log(conn, spec, source, table.columns)
@@ -136,7 +138,7 @@ def _report(done: Restored, partition: int, found: Rebuild, bases: Bases) -> Non
     done.complete &= found.complete
     done.long_values += found.unknown()
     done.without_key += found.without_key
-    done.too_large += [key.decode().replace("\0", ",") for key in sorted(found.large)]
+    done.too_large += [key_text(key.decode().split("\0")) for key in sorted(found.large)]
     if bases.chapters.other_history:
         done.other_history.append(partition)
     if bases.chapters.gap:

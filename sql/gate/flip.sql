@@ -8,4 +8,5 @@ UPDATE cutover.move move
         OR move.halted IS NULL
            AND NOT EXISTS (SELECT FROM cutover.plan plan WHERE plan.plan = move.plan AND plan.gap IS NOT NULL)
            AND NOT EXISTS (SELECT FROM cutover.dead_letter letter
-                            WHERE letter.plan = move.plan AND letter.move = move.move AND letter.state = 'open'))
+                            WHERE letter.plan = move.plan AND letter.move = move.move AND letter.state = 'open')
+           AND cutover.storage(%(tables)s) = %(storage)s::jsonb)

@@ -25,7 +25,12 @@ SELECT move.state,
        run.digest,
        run.started_at,
        extract(epoch FROM clock_timestamp() - run.finished_at)::float8,
-       run.snapshot_lsn::text
+       run.snapshot_lsn::text,
+       -- Tables that are not as they were when the run began; NULL: the run did not say.
+       CASE WHEN run.storage IS NOT NULL THEN
+         ARRAY(SELECT name FROM unnest(%(tables)s::text[]) WITH ORDINALITY given (name, at)
+                WHERE run.storage -> name IS DISTINCT FROM cutover.storage(ARRAY[name]) -> name ORDER BY at)
+       END
   FROM cutover.move move
   JOIN cutover.plan plan USING (plan)
   LEFT JOIN cutover.backfill backfill ON backfill.plan = move.plan AND backfill.move = move.move

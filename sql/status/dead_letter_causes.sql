@@ -4,7 +4,7 @@ SELECT d.move, d.sqlstate, d."column",
        regexp_replace(d.message, '\(a value of \d+ characters\)', '(a value)', 'g') AS message,
        count(*) AS keys, min(d.first_seen) AS first_seen, max(d.last_seen) AS last_seen, sum(d.attempts)::bigint AS attempts,
        (array_agg(d.id ORDER BY d.id))[1:3] AS examples,
-       (SELECT array_agg(array_to_string(e.key, ', ') ORDER BY e.id)
+       (SELECT jsonb_agg(e.key ORDER BY e.id)
           FROM cutover.dead_letter e
          WHERE e.id = ANY ((array_agg(d.id ORDER BY d.id))[1:3])) AS example_keys
   FROM cutover.dead_letter d

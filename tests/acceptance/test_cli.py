@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from psycopg import conninfo
 
 from tests.acceptance.command import Cli
 
@@ -114,6 +115,21 @@ def test_every_message_is_one_json_object_a_line(bare: Cli) -> None:
     assert [line["level"] for line in ran.messages] == ["debug", "error"]
     assert "Traceback" in ran.messages[1]["trace"]
     assert "Traceback" not in bare.run("status", code=6, CUTOVER_DSN=NOWHERE).err
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
+def test_what_was_not_given_is_named(tour: Cli, dsn: str) -> None:
+    """A newcomer who forgot --plan or --dsn, or whose database is not there, is told so."""
+    forgotten = Cli(tour.folder, {"CUTOVER_DSN": dsn})
+    said = forgotten.run("plan", code=2).said
+    assert "no --plan or CUTOVER_PLAN was given, so this is the plan that is shipped, soleflipper" in said
+    nowhere = tour.run("status", code=6, CUTOVER_DSN="", PGHOST="127.0.0.1", PGPORT="1").said
+    assert "no --dsn or CUTOVER_DSN was given" in nowhere
+    absent = tour.run("doctor", "--json", code=6, CUTOVER_DSN=conninfo.make_conninfo(dsn, dbname="not_there"))
+    (problem,) = absent.document["problems"]
+    assert problem["what"] == "PostgreSQL refuses the connection"
+    assert 'database "not_there" does not exist' in problem["why"]
+    assert "createdb" in problem["cure"]
 
 
 @pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])

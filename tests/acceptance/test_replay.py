@@ -86,7 +86,7 @@ def test_replay_of_a_part_of_the_log_mends_that_part(tour: Cli, dsn: str) -> Non
         file = tour.folder / "keys"
         file.write_text("nord,A-11\nnord,A-12\nnord,A-21\n")
         done = tour.run(
-            "replay", "product", "--from-start", "--to-lsn", between, "--keys", f"@{file}", "--json"
+            "replay", "product", "--from-start", "--to-lsn", between, "--keys", str(file), "--json"
         ).document
         assert done["changed"] in (2, 3)  # a record may reach beyond the LSN, never fall short of it
         assert damaged() == 20 - done["changed"]
@@ -164,7 +164,7 @@ def test_what_is_asked_for_wrongly_is_said_with_its_cure(tour: Cli) -> None:
         (("--from-offset", "1"), "not PARTITION:OFFSET"),
         (("--from-start", "--to-offset", "0:0", "--to-offset", "0:1"), "named twice"),
         (("--from-start", "--to-offset", "0:999999"), "is not in the log"),
-        (("--from-start", "--keys", "@no-such-file"), "one key a line"),
+        (("--from-start", "--keys", "no-such-file"), "one key a line"),
         (("--from-offset", "0:99999999"), "is not in the log"),
         (("--from-start", "--key", "a,b,c"), "2 parts"),
     ):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cdc.log import Log, open_log
 from cutover.prepare import PrepareReport, prepare
+from reconcile.storage import tables
 from sql.connection import Connection, connect
 from sql.model import Plan
 from tests.integration.small_plan import SmallPlan
@@ -37,7 +38,12 @@ class Prepared:
 
     def open_gate(self, move: str = "part") -> None:
         """What backfill, consumers and a clean reconciliation would have left behind."""
-        values = {"plan": self.plan.name, "move": move, "digest": self.plan.digest}
+        values = {
+            "plan": self.plan.name,
+            "move": move,
+            "digest": self.plan.digest,
+            "tables": tables(self.plan.move(move)),
+        }
         for statement in _GATE.strip().split(";\n"):
             self.conn.execute(statement.encode(), values)
 
@@ -55,8 +61,10 @@ VALUES (%(plan)s, %(move)s, 100, 100, '{0,0}', now())
 UPDATE cutover.position  -- watermarks go on coming
    SET applied_lsn = pg_current_wal_insert_lsn(), applied_time = now() + interval '1 minute'
  WHERE plan = %(plan)s AND move = %(move)s;
-INSERT INTO cutover.reconcile_run (plan, move, digest, verdict, snapshot_lsn, applied_lsn, document, started_at)
-VALUES (%(plan)s, %(move)s, %(digest)s, 'match', pg_current_wal_lsn(), pg_current_wal_lsn(), '{}', now())
+INSERT INTO cutover.reconcile_run (plan, move, digest, verdict, snapshot_lsn, applied_lsn, document, started_at,
+                                   storage)
+VALUES (%(plan)s, %(move)s, %(digest)s, 'match', pg_current_wal_lsn(), pg_current_wal_lsn(), '{}', now(),
+        cutover.storage(%(tables)s))
 """
 
 

@@ -117,6 +117,34 @@ def test_an_invariant_may_read_what_the_ddl_adds(bench: Bench) -> None:
     assert bench.compile(plan, ddl="ALTER TABLE w.stock ADD COLUMN pieces int;").moves
 
 
+@pytest.mark.parametrize(
+    ("ddl", "line", "message", "cure"),
+    [
+        ("ALTER TABLE w.stock\n  ADD COLUMN a int,\n  ADD COLUMN b nummeric(10,2);", 3, 'w.stock.b: type "nummeric"', "numeric"),
+        ("CREATE TABLE w.other (\n  id int PRIMARY KEY,\n  at timestampz);", 3, 'w.other.at: type "timestampz"', "timestamptz"),
+        ("-- ü\nALTER TABLE w.stock ADD COLUMN a numeric(1001,2);", 2, "NUMERIC precision 1001", "takes it"),
+        ("ALTER TABLE w.stock ADD COLUMN a int DEFAULT 'x';", 1, "invalid input syntax", "takes it"),
+        ('ALTER TABLE w.stock ADD COLUMN a text COLLATE "de_XY";', 1, 'collation "de_XY"', "takes it"),
+        ("CREATE SCHEMA x;\nCREATE DOMAIN x.d AS smalint;", 2, 'type "smalint"', "smallint"),
+        ("ALTER TABLE w.stock\n  DROP COLUMN label;", 1, "is not additive", "by hand"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_the_ddl_blocks_with_file_line_and_cure(
+    bench: Bench, ddl: str, line: int, message: str, cure: str
+) -> None:
+    finding = bench.find("ddl", plan=PLAN + 'ddl = "ddl.sql"\n', ddl=ddl)
+    assert (finding.severity, finding.file, finding.line) == ("block", "ddl.sql", line)
+    assert message in finding.message
+    assert finding.cure is not None
+    assert cure in finding.cure
+
+
+def test_what_the_ddl_itself_makes_is_taken_for_right(bench: Bench) -> None:
+    ddl = "CREATE TYPE w.mood AS ENUM ('up');\nALTER TABLE w.stock ADD COLUMN mood w.mood, ADD COLUMN at timestamptz DEFAULT now();"
+    plan = bench.compile(PLAN + 'ddl = "ddl.sql"\n', ddl=ddl)
+    assert [finding.code for finding in plan.findings if finding.severity == "block"] == []
+
+
 def test_columns_that_the_ddl_adds_are_known(bench: Bench) -> None:
     plan = bench.compile(
         PLAN + 'ddl = "ddl.sql"\n', MAPPING.replace("f.label", "f.label, f.price AS cost"),
@@ -293,7 +321,7 @@ def test_A7_duplicate_and_NULL_keys_are_counted(bench: Bench) -> None:
     compiled = bench.compile(plan, "SELECT o.ext, o.label FROM w.old o", sample=True)
     warned = {finding.code: finding.message for finding in compiled.findings if finding.severity == "warn"}
     assert set(warned) == {"not-unique", "duplicate-keys", "null-keys"}
-    assert warned["duplicate-keys"].startswith("1 keys")
+    assert warned["duplicate-keys"].startswith("1 key")
     assert warned["null-keys"].startswith("2 rows")
 
 

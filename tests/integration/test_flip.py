@@ -19,7 +19,7 @@ from sql.errors import Busy, Refused
 from sql.facade import create_facade
 from tests.integration.background import Background
 from tests.integration.prepared import Prepared, small_world
-from tests.integration.small_plan import FACADE, ORDER, ORDERS, PART, SALE
+from tests.integration.small_plan import FACADE, ORDER, ORDERS, PART, PRICE, SALE
 
 PRICE_OF = f"SELECT price FROM {FACADE.sql} WHERE id = 'p000001'"
 
@@ -77,6 +77,14 @@ CLOSED = {
     "late": ("UPDATE cutover.position SET applied_time = now() - interval '1 minute' WHERE partition = 1", "lag"),
     "gap": ("UPDATE cutover.plan SET gap = 'lost'", "gap"),
     "halted": ("UPDATE cutover.move SET halted = 'truncated'", "running"),
+    "target emptied": (f"TRUNCATE {PART.sql}", "reconciled"),
+    "source emptied": (f"TRUNCATE {PRICE.sql}", "reconciled"),
+    "source replaced": (
+        f'ALTER TABLE {PRICE.sql} RENAME TO gone; CREATE TABLE {PRICE.sql} (LIKE "Lager".gone INCLUDING ALL)',
+        "reconciled",
+    ),
+    "rewritten": (f"VACUUM FULL {PRICE.sql}", "reconciled"),
+    "proof of an older version": ("UPDATE cutover.reconcile_run SET storage = NULL", "reconciled"),
     "no backfill": ("UPDATE cutover.backfill SET finished_at = NULL", "backfill"),
     "backfill on its way": ("UPDATE cutover.backfill SET offsets = '{0,1}'", "backfill"),
 }

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from psycopg.rows import dict_row
 
 from reconcile.document import exit_code
 from reconcile.run import Step
 from sql.connection import connect
 from sql.errors import Refused, UsageError
+from sql.files import load
 from sql.model import Invariant, Refresh
 from tests.integration.arena import MOVE, Arena, arena
 from tests.services.databases import fresh_database
@@ -71,6 +73,25 @@ def test_drift_exits_4_and_is_recorded(it: Arena) -> None:
         "SELECT verdict, exact, document->'rows'->>'drift', snapshot_lsn <= applied_lsn FROM cutover.reconcile_run"
     )
     assert row == ("drift", True, "1", True)
+
+
+def test_the_status_counts_the_drift_that_no_list_had_place_for(it: Arena) -> None:
+    it.run("UPDATE new.t SET price = price + 0.01 WHERE id <= 50")
+    it.reconcile(listed=10)
+    assert _drift(it) == 50
+    it.run("UPDATE new.t SET price = price - 0.01 WHERE id <= 49")
+    it.reconcile(listed=10)
+    assert _drift(it) == 1
+    it.drain()
+    it.reconcile(listed=10)
+    assert _drift(it) == 0
+
+
+def _drift(it: Arena) -> int:
+    """As doctor and status read it."""
+    with it.conn.cursor(row_factory=dict_row) as cursor:
+        (row,) = cursor.execute(load("status/moves").encode(), {"plan": it.plan.name}).fetchall()
+    return int(row["drift"])
 
 
 class TestR1LagIsNotDrift:

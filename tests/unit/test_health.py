@@ -40,9 +40,9 @@ def status(**changes: Any) -> Status:
         verdict="match", started_at=APPLIED, finished_at=APPLIED, compared=181, drift=173, unproven=179, running=running
     )
     move = MoveStatus(
-        move="m", state="streaming", side="legacy", percent=7, halted=None, applied_lsn="0/3D", lag_ms=127_000.0,
+        move="m", state="streaming", side="legacy", percent=7, halted=None, facade_lost=None, applied_lsn="0/3D", lag_ms=127_000.0,
         lag_bytes=131, partitions=[partition], dead_letters=137,
-        backfill=BackfillStatus(done=139, total=149, started=True, finished=False), proof=proof,
+        backfill=BackfillStatus(done=139, total=149, started=True, finished=False, again=None), proof=proof,
     )  # fmt: skip
     known = {"plan": "p", "log": "l", "slot": slot, "moves": [move], "problems": [], "now": APPLIED}
     return Status(**{**known, **changes})
