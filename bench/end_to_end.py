@@ -9,12 +9,6 @@ from dataclasses import dataclass
 from bench.cpu import Spent, spent
 from bench.stage import Native, Stage, stage
 
-# It streams, or both of its readers of a backlog are there.
-_CAPTURING = """
-SELECT (SELECT active FROM pg_replication_slots WHERE slot_name = %s)
-    OR (SELECT count(*) FROM pg_stat_activity WHERE application_name = left(%s, 63)) > 1
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Drained:
@@ -81,7 +75,7 @@ def drain(made: Stage, end: str, consumers: int) -> Spent:
         children["capture"] = running.enter_context(made.process("capture")).pid
         while True:
             row = made.conn.execute(
-                _CAPTURING, (made.plan.slot, f"cutover capture {made.plan.slot} backlog")
+                "SELECT active FROM pg_replication_slots WHERE slot_name = %s", (made.plan.slot,)
             ).fetchone()
             if row and row[0]:
                 break

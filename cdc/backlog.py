@@ -3,8 +3,8 @@
 A walsender makes a system call to send each message and another to look for an answer: of small transactions, half of
 its time and more. The same messages from pg_logical_slot_get_binary_changes through COPY come many to a call (chapters
 9.28.6 and 53.2.6). A portion comes once it is decoded whole: so two sessions take turns, and one decodes the next while
-the other's is read. Each has a temporary copy of the slot, which ends with it; the slot itself moves only over what the
-log has acknowledged (C1).
+the other's is read. Each has a temporary copy of the slot, which ends with it; the slot itself has the stream that goes
+on where the backlog ends, and moves only over what the log has acknowledged (C1).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.pq.abc import PGconn
 
-from cdc.replication import XLOG_HEADER
+from cdc.replication import XLOG_HEADER, lsn_text
 from sql.connection import connect_raw
-from sql.errors import Busy, CutoverError, Gap, Unreachable
+from sql.errors import CutoverError, Gap, Unreachable
 
 FIRST: Final = 60_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
@@ -38,28 +38,29 @@ _START: Final = (
 # So many bytes before the message that it stands where it does in the stream.
 _PORTION: Final = (
     "COPY (SELECT {pad}::pg_catalog.bytea OPERATOR(pg_catalog.||) data"
-    " FROM pg_catalog.pg_logical_slot_get_binary_changes({mine}, NULL, {limit}, 'proto_version', '1',"
+    " FROM pg_catalog.pg_logical_slot_get_binary_changes({mine}, {until}, {limit}, 'proto_version', '1',"
     " 'messages', 'true', 'publication_names', {names})) TO STDOUT (FORMAT binary)"
 )
 
 
 class Backlog:
-    """Reads a slot's changes as `ReplicationStream` does, whole transactions portion by portion, up to the end of WAL.
+    """Reads a slot's changes as `ReplicationStream` does, whole transactions portion by portion: those that commit
+    before the LSN `until`.
 
-    Raises Busy when another process holds the slot (C13), Gap when the slot is gone or lost (C3), NoRoom when the
-    server has none for copies of the slot or for a portion, Unreachable when a connection ends.
+    Raises Gap when the slot is gone or lost (C3), NoRoom when the server has none for copies of the slot or for a
+    portion, Unreachable when a connection ends.
     """
 
     asked = False  # the server waits for no answer here
-    passed = 0  # a portion ends with a commit, which tells it
 
-    def __init__(self, dsn: str, slot: str, publication: str) -> None:
+    def __init__(self, dsn: str, slot: str, publication: str, until: int) -> None:
         self.idle = self.over = False
+        self.passed, self._until = 0, until
         self._limit: float = FIRST
         self._readers: list[_Reader] = []
         try:
             for _ in range(2):
-                self._readers.append(_Reader(dsn, slot, publication))
+                self._readers.append(_Reader(dsn, slot, publication, until))
             self._begin(slot)
         except BaseException:
             self.close()
@@ -76,6 +77,7 @@ class Backlog:
         self.idle = reader.idle
         if reader.finished:
             self.over = reader.count < reader.limit
+            self.passed = self._until if self.over else 0
             self._readers.reverse()
         return found
 
@@ -88,9 +90,6 @@ class Backlog:
         """Wait until there is something to read, `timeout` seconds at most, and take it; False when there was not."""
         return self._readers[0].wait(timeout)
 
-    def feedback(self, confirmed: int, received: int) -> None:
-        """Nothing: nobody waits for an answer, and the slot is moved by who knows when that is worth its cost."""
-
     def close(self) -> None:
         for reader in self._readers:
             reader.close()
@@ -99,7 +98,7 @@ class Backlog:
 class _Reader:
     """A session with a copy of the slot that only it sees."""
 
-    def __init__(self, dsn: str, slot: str, publication: str) -> None:
+    def __init__(self, dsn: str, slot: str, publication: str, until: int) -> None:
         self.busy = self.idle = self.finished = False
         self.count = self.limit = 0  # messages of the portion so far, and after how many it ends with a commit
         self._copying = False
@@ -118,6 +117,7 @@ class _Reader:
         self._portion = sql.SQL(_PORTION).format(
             pad=sql.Literal("\\x" + "00" * (XLOG_HEADER - _ROW)),
             mine=sql.Literal(self.slot),
+            until=sql.Literal(lsn_text(until)),
             limit=sql.Placeholder("limit"),
             names=sql.Literal(sql.Identifier(publication).as_string(None)),
         )
@@ -205,8 +205,6 @@ class NoRoom(Unreachable):
 def _refusal(result: pq.abc.PGresult) -> CutoverError:
     state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     message = result.get_error_message().strip()
-    if state == "55006":  # object_in_use
-        return Busy(f"another capture runs: {message}", cure="one capture per plan; stop the other, or leave it")
     if state.startswith("53"):  # insufficient resources: replication slots and temp_file_limit among them
         return NoRoom(f"the backlog cannot be read: {message}")
     if state in ("42704", "55000"):  # undefined_object, object_not_in_prerequisite_state

@@ -22,7 +22,7 @@ from cdc.router import Buffer, Route, Router
 from cdc.tail import Tail
 from sql import faultpoints
 from sql.connection import OWN, connect
-from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged
+from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Unreachable
 from sql.model import Plan
 from sql.retry import until_stopped
 
@@ -36,7 +36,6 @@ READ_SHARE = 1 / 25  # of the pace's pause: how long a flood may gather in the s
 WATERMARK_BUSY = 0.025  # seconds between watermarks while the application commits
 WATERMARK_IDLE = 1.0
 CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
-ADVANCE = 10.0  # seconds between moves of the slot while a backlog is read: the server looks through WAL for each
 WATCH = 2.0  # seconds between looks at the control schema and the sources' names
 HOUSEKEEPING = 2048  # messages between looks at the clock while behind
 NEVER = 1 << 64  # an LSN that no commit has
@@ -56,6 +55,7 @@ class Capture:
         self.frames = 0
         self.bytes = 0
         self.acknowledged = 0  # LSN: every commit before it is safe in the log
+        self.by_portions = True  # a backlog is read so, unless the server has no room for it
         self.beat = time.monotonic()  # when the loop turned last
 
     def run(self, stop: threading.Event) -> None:
@@ -101,7 +101,6 @@ class Session:
         self.pace = Pace(time.monotonic())
         self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
-        self.last_advance = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         self.control = Control(self.capture.dsn, self.plan, self.log)
@@ -109,45 +108,43 @@ class Session:
             waiting = self.control.check()
             self.writer: LogWriter = self.log.writer()
             try:
-                if waiting > backlog.WORTHWHILE:
+                if waiting > backlog.WORTHWHILE and self.capture.by_portions:
                     self._catch_up(stop)
-                if not stop.is_set():
-                    self._follow(stop)
+                else:
+                    self._follow(stop, 0)
             finally:
                 self.writer.close()
         finally:
             self.control.close()
 
     def _catch_up(self, stop: threading.Event) -> None:
-        """Read what waits in the slot by SQL, until little does."""
-        self.control.alone()
-        self._begin()
-        logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
-        while True:
-            before = self.slot_at
+        """Read what waits in the slot now by SQL, and stream what follows."""
+        until = self.control.end()
+        try:
+            self.reading: ReplicationStream | Backlog = Backlog(
+                self.capture.dsn, self.plan.slot, self.plan.publication, until
+            )
             try:
-                self.stream: ReplicationStream | Backlog = Backlog(
-                    self.capture.dsn, self.plan.slot, self.plan.publication
-                )
-                try:
-                    self._loop(stop)
-                finally:
-                    self.stream.close()
-            except NoRoom as shortage:
-                logger.warning("%s; it is streamed instead", shortage, extra={"plan": self.plan.name})
-                return
-            settled = self._settle(stop)
-            self._advance()
-            if not settled or self.slot_at <= before or (self.control.slot().lag_bytes or 0) < backlog.WORTHWHILE:
-                return
+                self._follow(stop, until)
+            finally:
+                self.reading.close()
+        except NoRoom as shortage:
+            self.capture.by_portions = False
+            why = str(shortage).splitlines()[0]
+            raise Unreachable(f"{why}; it is streamed instead") from shortage
 
-    def _follow(self, stop: threading.Event) -> None:
-        """Read the stream until stopped."""
-        self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
+    def _follow(self, stop: threading.Event, since: int) -> None:
+        """Read until stopped: the stream of what commits at `since` (0: where the slot stands) or later, after a
+        backlog if there is one. The slot is the stream's meanwhile, so that nobody else has it (C13)."""
+        self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication, since)
         try:
             self._begin()
-            self._loop(stop)
-            self._settle(stop)
+            if since:
+                logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
+                self._loop(self.reading, stop)
+                self.reading.close()
+            self._loop(self.stream, stop)
+            self._settle()
         finally:
             self.stream.close()
 
@@ -177,14 +174,14 @@ class Session:
 
     # The loop. Hot messages are read in place: a call or a copy per change would halve the rate.
 
-    def _loop(self, stop: threading.Event) -> None:
-        stream, routes = self.stream, self.routes
+    def _loop(self, reading: ReplicationStream | Backlog, stop: threading.Event) -> None:
+        self.reading, routes = reading, self.routes
         xid = lsn = commit_time = 0
         inside = own_transaction = first = False
         expected = self.tail.newest.commit_lsn if self.tail.newest else NEVER
         while not stop.is_set():
             count = 0
-            for message in stream.read(HOUSEKEEPING):
+            for message in reading.read(HOUSEKEEPING):
                 tag = message[25]
                 if tag == 85 or tag == 73 or tag == 68:  # U, I, D
                     first = False
@@ -240,13 +237,13 @@ class Session:
                 elif tag == 84 and not own_transaction:  # T
                     self._truncate(message[XLOG_HEADER:], xid, lsn, commit_time)
             self.capture.changes += count
-            if stream.passed and not inside:
-                self.processed = max(self.processed, stream.passed)
-            if stream.asked:
-                stream.feedback(self.told, self.processed)
-            if stream.over:
+            if reading.passed and not inside:
+                self.processed = max(self.processed, reading.passed)
+            if reading.asked:
+                self.stream.feedback(self.told, self.processed)
+            if reading.over:
                 return
-            if stream.idle:
+            if reading.idle:
                 self._caught_up(inside)
             else:
                 self._behind(stop)
@@ -340,7 +337,7 @@ class Session:
         self._watch_at_times(now)
         if self.pace.pause > FLUSH_BUSY:
             time.sleep(self.pace.pause * READ_SHARE)  # a wake-up for every few messages would cost more than they do
-        self.stream.wait(FLUSH_BUSY if (pending or self.flights) else WATERMARK_BUSY if self.foreign else 0.25)
+        self.reading.wait(FLUSH_BUSY if (pending or self.flights) else WATERMARK_BUSY if self.foreign else 0.25)
 
     def _watermark_due(self, now: float) -> bool:
         since = now - self.last_watermark
@@ -420,34 +417,17 @@ class Session:
         self.told = self.confirmed
         self.stream.feedback(self.told, self.processed)
         faultpoints.reached("capture.after-confirm")
-        if isinstance(self.stream, Backlog) and time.monotonic() - self.last_advance > ADVANCE:
-            self._advance()
-
-    def _advance(self) -> None:
-        """The slot itself, which a backlog's readers leave where it is."""
-        if self.told > self.slot_at:
-            self.control.advance(self.told)
-            self.slot_at = self.control.slot().confirmed_lsn or 0
-        self.last_advance = time.monotonic()
 
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:
             self.last_watch = now
             self.control.watch()
 
-    def _settle(self, stop: threading.Event) -> bool:
-        """Read to its end, or stopped: wait until the log has what is in hand, ten seconds at most once it is stopped,
-        and record that; False when stopped."""
+    def _settle(self) -> None:
+        """Stopped: bring what is in hand into the log, and say so."""
         self.demanded = True  # a last watermark: what it reaches can be confirmed
         self._flush_all(time.monotonic())
-        deadline = float("inf")
-        while not self.writer.wait(self.writer.queued(), 0.2):
-            self.capture.beat = now = time.monotonic()
-            if stop.is_set():
-                deadline = min(deadline, now + 10)
-            if now > deadline:
-                break
-        self._acknowledge(time.monotonic())
-        if self.confirmed > self.told:
-            self._confirm()
-        return not stop.is_set()
+        if self.writer.wait(self.writer.queued(), 10):
+            self._acknowledge(time.monotonic())
+            if self.confirmed > self.told:
+                self._confirm()
