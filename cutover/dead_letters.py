@@ -11,11 +11,11 @@ from pydantic import BaseModel, field_validator
 from rich.markup import escape
 from rich.table import Table
 
-from reconcile.layout import Fitting
 from sql.connection import Connection, own
 from sql.errors import UsageError
 from sql.files import load
 from sql.keys import key_text
+from sql.layout import Fitting
 
 OPEN = ("open",)
 ALL = ("open", "resolved", "discarded")

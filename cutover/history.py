@@ -16,8 +16,8 @@ from cdc.log import Log
 from cdc.replication import lsn_text
 from cdc.router import encode_key, partition_of
 from consumers.reading import Reading
-from reconcile.layout import Fitting
 from sql.errors import UsageError
+from sql.layout import Fitting
 from sql.mask import MASKED
 from sql.model import Move
 

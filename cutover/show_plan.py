@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from reconcile.layout import Fitting
+from sql.layout import Fitting
 from sql.model import Finding, Move, Plan, Source, TargetColumn
 from sql.names import quote
 

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cutover.status import MoveStatus, Status
-from reconcile.layout import Fitting
 from sql.counted import counted
 from sql.errors import without_cure
+from sql.layout import Fitting
 
 
 def render_status(status: Status) -> RenderableType:

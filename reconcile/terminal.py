@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Verdict
-from reconcile.layout import Fitting
 from reconcile.scope import words
 from sql.counted import counted
 from sql.keys import key_text
+from sql.layout import Fitting
 
 _COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value

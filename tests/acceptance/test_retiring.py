@@ -27,10 +27,9 @@ def blocks(kind: str, plan: str) -> list[str]:
 def run(conn: psycopg.Connection[tuple[object, ...]], block: str) -> list[tuple[object, ...]]:
     """The statements of a block one by one, as psql would; the rows of all of them."""
     rows: list[tuple[object, ...]] = []
-    for statement in block.split(";"):
-        text = re.sub(r"--[^\n]*", "", statement).strip()
-        if text:
-            cursor = conn.execute(text.encode(), prepare=False)
+    for statement in re.sub(r"--[^\n]*", "", block).split(";"):
+        if statement.strip():
+            cursor = conn.execute(statement.encode(), prepare=False)
             rows += cursor.fetchall() if cursor.description else []
     return rows
 
