@@ -1,0 +1,109 @@
+"""What a full compare costs others: the application's writers, the process's memory, the longest snapshot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from bench.application import _pgbench
+from bench.stage import Stage, stage
+
+_READING = """
+SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutover reconcile' AND datname = current_database()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Writers' transactions per second without, beside a pass at the default share, and at share 1, by one session."""
+
+    alone: float
+    throttled: float
+    unthrottled: float
+
+    def line(self) -> str:
+        return (
+            f"writers beside a full compare at the default share {self.throttled:>9,.0f}/s   alone {self.alone:>9,.0f}/s"
+            f"   ratio {self.throttled / self.alone:.2f}   (unthrottled, one session {self.unthrottled / self.alone:.2f})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One whole run of the command: keys, MB resident at most, seconds, and the longest chunk."""
+
+    keys: int
+    resident: float
+    seconds: float
+    longest_ms: float
+
+    def line(self) -> str:
+        return (
+            f"reconcile of {self.keys:>9,} keys: {self.resident:.0f} MB resident at most, longest chunk"
+            f" {self.longest_ms:.0f} ms, {self.seconds:.1f} s with the process's start"
+        )
+
+
+def measure(server: str, log: str, rows: int = 1_000_000, seconds: int = 10) -> tuple[Effect, list[Size]]:
+    """Raises AssertionError where the resident peak grows with the table by a quarter or more."""
+    sizes = []
+    with stage(server, log, rows) as made, ExitStack() as running:
+        for command in ("capture", "consume"):
+            running.enter_context(made.process(command))
+        with made.process("backfill") as filling:
+            filling.wait(300)
+        made.applied(made.lsn())
+        sizes.append(_whole(made))
+        effect = _effect(made, rows, seconds)
+    with stage(server, log, 5 * rows) as made, made.process("capture"), made.process("consume"):
+        with made.process("backfill") as filling:
+            filling.wait(900)
+        made.applied(made.lsn())
+        sizes.append(_whole(made))
+    print(effect.line(), *(size.line() for size in sizes), sep="\n", flush=True)
+    assert sizes[1].resident < 1.25 * sizes[0].resident, sizes
+    return effect, sizes
+
+
+def _effect(made: Stage, rows: int, seconds: int) -> Effect:
+    """The writers run at half of what they can do alone, as those of `writers` do."""
+    rate = int(_pgbench(made, rows, seconds, None) * 0.5)
+    alone = _pgbench(made, rows, seconds, rate)
+    with made.process("reconcile", "--watch"):
+        _begun(made)
+        throttled = _pgbench(made, rows, seconds, rate)
+    with made.process("reconcile", "--watch", "--share", "1"):
+        _begun(made)
+        unthrottled = _pgbench(made, rows, seconds, rate)
+    return Effect(alone, throttled, unthrottled)
+
+
+def _begun(made: Stage) -> None:
+    deadline = time.monotonic() + 30
+    while (made.conn.execute(_READING).fetchone() or (0,))[0] == 0:
+        assert time.monotonic() < deadline, "the comparison does not begin"
+        time.sleep(0.01)
+
+
+def _whole(made: Stage) -> Size:
+    """Run the command to its end, and ask the system what it had resident at most (getrusage(2), in kilobytes)."""
+    started = time.monotonic()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "cutover", "reconcile", "--json", "--no-sources"],
+        env=made.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert child.stdout is not None
+    (report,) = json.loads(child.stdout.read())["moves"]
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    child.stdout.close()
+    assert (child.returncode, report["verdict"], report["rows"]["compared"]) == (0, "match", made.rows), report
+    seconds = time.monotonic() - started
+    return Size(made.rows, used.ru_maxrss / 1024, seconds, report["chunks"]["longest_ms"])
