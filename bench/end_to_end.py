@@ -74,9 +74,7 @@ def drain(made: Stage, end: str, consumers: int) -> Spent:
             time.sleep(0.02)
         children["capture"] = running.enter_context(made.process("capture")).pid
         while True:
-            row = made.conn.execute(
-                "SELECT active FROM pg_replication_slots WHERE slot_name = %s", (made.plan.slot,)
-            ).fetchone()
+            row = made.conn.execute("SELECT cutover.captured(%s)", (made.name,)).fetchone()
             if row and row[0]:
                 break
             time.sleep(0.005)

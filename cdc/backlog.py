@@ -3,8 +3,8 @@
 A walsender makes a system call to send each message and another to look for an answer: of small transactions, half of
 its time and more. The same messages from pg_logical_slot_get_binary_changes through COPY come many to a call (chapters
 9.28.6 and 53.2.6). A portion comes once it is decoded whole: so two sessions take turns, and one decodes the next while
-the other's is read. Each has a temporary copy of the slot, which ends with it; the slot itself has the stream that goes
-on where the backlog ends, and moves only over what the log has acknowledged (C1).
+the other's is read. Each has a temporary copy of the slot, which ends with it; the slot itself moves only over what the
+log has acknowledged (C1).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cdc.replication import XLOG_HEADER, lsn_text
 from sql.connection import connect_raw
 from sql.errors import CutoverError, Gap, Unreachable
 
-FIRST: Final = 60_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
+FIRST: Final = 100_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
 GROWTH: Final = 1.5
 WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read first
@@ -89,6 +89,9 @@ class Backlog:
     def wait(self, timeout: float) -> bool:
         """Wait until there is something to read, `timeout` seconds at most, and take it; False when there was not."""
         return self._readers[0].wait(timeout)
+
+    def feedback(self, confirmed: int, received: int) -> None:
+        """Nothing: nobody waits for an answer, and the slot is moved by who knows when that is worth its cost."""
 
     def close(self) -> None:
         for reader in self._readers:

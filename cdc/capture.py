@@ -36,6 +36,7 @@ READ_SHARE = 1 / 25  # of the pace's pause: how long a flood may gather in the s
 WATERMARK_BUSY = 0.025  # seconds between watermarks while the application commits
 WATERMARK_IDLE = 1.0
 CONFIRM_BUSY, CONFIRM_IDLE = 1.0, 10.0
+ADVANCE = 10.0  # seconds between moves of the slot while a backlog is read: the server looks through WAL for each
 WATCH = 2.0  # seconds between looks at the control schema and the sources' names
 HOUSEKEEPING = 2048  # messages between looks at the clock while behind
 NEVER = 1 << 64  # an LSN that no commit has
@@ -101,6 +102,7 @@ class Session:
         self.pace = Pace(time.monotonic())
         self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
+        self.last_advance = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         self.control = Control(self.capture.dsn, self.plan, self.log)
@@ -110,43 +112,39 @@ class Session:
             try:
                 if waiting > backlog.WORTHWHILE and self.capture.by_portions:
                     self._catch_up(stop)
-                else:
-                    self._follow(stop, 0)
+                if not stop.is_set():
+                    self._follow(stop)
+            except NoRoom as shortage:
+                self.capture.by_portions = False
+                why = str(shortage).splitlines()[0]
+                raise Unreachable(f"{why}; it is streamed instead") from shortage
             finally:
                 self.writer.close()
         finally:
             self.control.close()
 
     def _catch_up(self, stop: threading.Event) -> None:
-        """Read what waits in the slot now by SQL, and stream what follows."""
-        until = self.control.end()
+        """Read what waits in the slot now by SQL, and move the slot over it."""
+        self.control.alone()
+        self._begin()
+        logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
+        waiting = Backlog(self.capture.dsn, self.plan.slot, self.plan.publication, self.control.end())
         try:
-            self.reading: ReplicationStream | Backlog = Backlog(
-                self.capture.dsn, self.plan.slot, self.plan.publication, until
-            )
-            try:
-                self._follow(stop, until)
-            finally:
-                self.reading.close()
-        except NoRoom as shortage:
-            self.capture.by_portions = False
-            why = str(shortage).splitlines()[0]
-            raise Unreachable(f"{why}; it is streamed instead") from shortage
+            self._loop(waiting, stop)
+            self._settle(stop)
+            self._advance()
+        finally:
+            waiting.close()
 
-    def _follow(self, stop: threading.Event, since: int) -> None:
-        """Read until stopped: the stream of what commits at `since` (0: where the slot stands) or later, after a
-        backlog if there is one. The slot is the stream's meanwhile, so that nobody else has it (C13)."""
-        self.stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication, since)
+    def _follow(self, stop: threading.Event) -> None:
+        """Read the stream until stopped."""
+        stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
         try:
             self._begin()
-            if since:
-                logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
-                self._loop(self.reading, stop)
-                self.reading.close()
-            self._loop(self.stream, stop)
-            self._settle()
+            self._loop(stream, stop)
+            self._settle(stop)
         finally:
-            self.stream.close()
+            stream.close()
 
     def _begin(self) -> None:
         """Look where slot and log stand, and mark it in the log. A slot that is ours nobody else moves now."""
@@ -175,7 +173,8 @@ class Session:
     # The loop. Hot messages are read in place: a call or a copy per change would halve the rate.
 
     def _loop(self, reading: ReplicationStream | Backlog, stop: threading.Event) -> None:
-        self.reading, routes = reading, self.routes
+        self.reading: ReplicationStream | Backlog = reading
+        routes = self.routes
         xid = lsn = commit_time = 0
         inside = own_transaction = first = False
         expected = self.tail.newest.commit_lsn if self.tail.newest else NEVER
@@ -240,7 +239,7 @@ class Session:
             if reading.passed and not inside:
                 self.processed = max(self.processed, reading.passed)
             if reading.asked:
-                self.stream.feedback(self.told, self.processed)
+                self.reading.feedback(self.told, self.processed)
             if reading.over:
                 return
             if reading.idle:
@@ -404,7 +403,7 @@ class Session:
             self._confirm()
             self.last_confirm = self.last_feedback = now
         elif now - self.last_feedback >= CONFIRM_BUSY:
-            self.stream.feedback(self.told, self.processed)  # keeps wal_sender_timeout away (C14)
+            self.reading.feedback(self.told, self.processed)  # keeps wal_sender_timeout away (C14)
             self.last_feedback = now
 
     def _confirm_interval(self) -> float:
@@ -415,19 +414,35 @@ class Session:
         faultpoints.reached("capture.before-confirm")
         self.control.confirm(self.confirmed)
         self.told = self.confirmed
-        self.stream.feedback(self.told, self.processed)
+        self.reading.feedback(self.told, self.processed)
         faultpoints.reached("capture.after-confirm")
+        if isinstance(self.reading, Backlog) and time.monotonic() - self.last_advance > ADVANCE:
+            self._advance()
+
+    def _advance(self) -> None:
+        """The slot itself, which a backlog's readers leave where it is."""
+        if self.told > self.slot_at:
+            self.control.advance(self.told)
+            self.slot_at = self.control.slot().confirmed_lsn or 0
+        self.last_advance = time.monotonic()
 
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:
             self.last_watch = now
             self.control.watch()
 
-    def _settle(self) -> None:
-        """Stopped: bring what is in hand into the log, and say so."""
+    def _settle(self, stop: threading.Event) -> None:
+        """Read to its end, or stopped: wait until the log has what is in hand, ten seconds at most once it is stopped,
+        and say so."""
         self.demanded = True  # a last watermark: what it reaches can be confirmed
         self._flush_all(time.monotonic())
-        if self.writer.wait(self.writer.queued(), 10):
-            self._acknowledge(time.monotonic())
-            if self.confirmed > self.told:
-                self._confirm()
+        deadline = float("inf")
+        while not self.writer.wait(self.writer.queued(), 0.2):
+            self.capture.beat = now = time.monotonic()
+            if stop.is_set():
+                deadline = min(deadline, now + 10)
+            if now > deadline:
+                return
+        self._acknowledge(time.monotonic())
+        if self.confirmed > self.told:
+            self._confirm()

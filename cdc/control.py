@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
+
+import psycopg
 
 from cdc import slot
 from cdc.log import Log
@@ -16,6 +19,9 @@ from sql.files import load
 from sql.model import Move, Plan
 
 logger = logging.getLogger("cutover.capture")
+
+# Held while a backlog is read: cutover.captured() looks for it.
+_CATCHING_UP: Final = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
 
 AT_WORK = "prepare is at work on the publication, or was ended there"
 
@@ -76,6 +82,15 @@ class Control:
         assert row is not None
         return lsn_number(row[0])
 
+    def alone(self) -> None:
+        """Raises Busy while another capture reads the backlog, which does not hold the slot, or has the slot (C13)."""
+        cure = "one capture per plan; stop the other"
+        row = self.conn.execute(_CATCHING_UP, (self.plan.name,)).fetchone()
+        if not row or not row[0]:
+            raise Busy("another capture runs: it reads the backlog", cure=cure)
+        if self.slot().active:
+            raise Busy(f"another capture runs: it has the slot {self.plan.slot}", cure=cure)
+
     def watch(self) -> None:
         """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""
         self.refuse_watched()
@@ -101,6 +116,18 @@ class Control:
         self.refuse_watched()
         with own(self.conn):
             self.conn.execute(load("capture/confirm"), (lsn_text(lsn), self.plan.name), prepare=True)
+
+    def advance(self, lsn: int) -> None:
+        """Move the slot over what the log has acknowledged, where no stream tells it. Takes as long as the server takes
+        to look through the WAL in between."""
+        with self.conn.transaction():
+            self.conn.execute("SET LOCAL statement_timeout = 0")
+            try:
+                self.conn.execute("SELECT pg_replication_slot_advance(%s, %s)", (self.plan.slot, lsn_text(lsn)))
+            except psycopg.errors.ObjectInUse as error:
+                raise Busy(f"another capture runs: {error}", cure="one capture per plan; stop the other") from error
+            except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                raise Busy(f"another capture has moved the slot {self.plan.slot}") from error
 
     def halt(self, move: str, why: str, lsn: int) -> None:
         """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""

@@ -11,12 +11,11 @@ SELECT min(p.applied_lsn) AS applied_lsn,
             WHEN b.finished_at IS NULL THEN 'the backfill is still running'
             WHEN NOT bool_and(p."offset" >= b.offsets[p.partition + 1]) THEN 'the backfill is still being applied'
        END AS backfill,
-       s.active AS capturing,
+       cutover.captured(m.plan) AS capturing,
        md5(string_agg(concat_ws(' ', p.partition, p."offset", p.applied_lsn), ',' ORDER BY p.partition)) AS mark
   FROM cutover.move m
   JOIN cutover.plan l ON l.plan = m.plan
   LEFT JOIN cutover.position p ON p.plan = m.plan AND p.move = m.move
   LEFT JOIN cutover.backfill b ON b.plan = m.plan AND b.move = m.move
-  LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = l.slot AND s.database = current_database()
  WHERE m.plan = %(plan)s AND m.move = %(move)s
- GROUP BY m.plan, m.move, l.plan, b.plan, b.move, s.active
+ GROUP BY m.plan, m.move, l.plan, b.plan, b.move

@@ -11,8 +11,10 @@ import pytest
 from psycopg import conninfo
 
 from cdc import backlog
-from cdc.slot import check_slot
+from cdc.control import Control
+from cdc.replication import ReplicationStream
 from sql.connection import connect
+from sql.errors import Busy
 from tests.integration.rig import Rig, shop
 from tests.integration.test_faultpoints import process, write
 from tests.services.databases import fresh_database
@@ -105,21 +107,39 @@ def test_a_server_without_room_for_a_portion_streams_it(rig: Rig, caplog: pytest
 
 
 @SQLITE
-def test_c13_the_slot_is_held_while_its_backlog_is_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the stream that goes on behind it: `status` and other captures see that somebody captures."""
-    seen: list[bool] = []
+def test_c13_who_reads_a_backlog_is_seen_to_capture(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `status`, health and reconcile, although nobody has the slot; and by another capture."""
+    seen: list[object] = []
     whole = backlog.Backlog.read
     with connect(rig.dsn, "test") as conn:
 
         def read(self: backlog.Backlog, most: int) -> list[bytes]:
-            seen.append(check_slot(conn, rig.plan).active)
+            seen.append(conn.execute("SELECT cutover.captured(%s)", (rig.name,)).fetchone())
+            with pytest.raises(Busy, match="it reads the backlog"):
+                second.alone()
             return whole(self, most)
 
+        assert conn.execute("SELECT cutover.captured(%s)", (rig.name,)).fetchone() == (False,)
+        second = Control(rig.dsn, rig.plan, rig.log)
         monkeypatch.setattr(backlog.Backlog, "read", read)
         rig.capture()
         prove(rig)
-    assert seen
-    assert all(seen)
+        second.close()
+    assert set(seen) == {(True,)}
+
+
+@SQLITE
+def test_c13_a_slot_in_use_is_said(rig: Rig) -> None:
+    """By a walsender: who would read the backlog does not begin."""
+    stream = ReplicationStream(rig.dsn, rig.plan.slot, rig.plan.publication)
+    control = Control(rig.dsn, rig.plan, rig.log)
+    with pytest.raises(Busy, match="another capture runs: it has the slot"):
+        control.alone()
+    control.close()
+    second = rig.capture()
+    stream.close()
+    prove(rig)
+    assert rig.stop(second) == []
 
 
 def test_a_server_without_a_slot_to_spare_streams_it(
