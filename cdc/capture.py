@@ -342,14 +342,14 @@ class Session:
         since = now - self.last_watermark
         return (self.foreign and since >= WATERMARK_BUSY) or since >= WATERMARK_IDLE
 
-    def _flush_all(self, now: float) -> None:
-        """Append what every partition has; those with nothing get a watermark when one is due."""
+    def _flush_all(self, now: float, *, last: bool = False) -> None:
+        """Append what every partition has; those with nothing get a watermark when one is due, or it is the `last`."""
         sure = self.tail.newest is None  # a watermark of another history would hide what stands before it
         watermark = sure and (self.demanded or self._watermark_due(now))
         for buffer in self.router.all:
             if buffer.changes or buffer.keys:
                 self._flush(buffer)
-            elif watermark and buffer.lsn < self.processed:
+            elif watermark and (last or buffer.lsn < self.processed):
                 mark = frame.encode(WATERMARK, lsn=self.processed, time=now_us())
                 self._append(buffer, mark)
                 buffer.lsn = self.processed
@@ -434,8 +434,9 @@ class Session:
     def _settle(self, stop: threading.Event) -> None:
         """Read to its end, or stopped: wait until the log has what is in hand, ten seconds at most once it is stopped,
         and say so."""
-        self.demanded = True  # a last watermark: what it reaches can be confirmed
         self._flush_all(time.monotonic())
+        self.demanded = True  # a last watermark: what it reaches can be confirmed, and no consumer waits for more
+        self._flush_all(time.monotonic(), last=True)
         deadline = float("inf")
         while not self.writer.wait(self.writer.queued(), 0.2):
             self.capture.beat = now = time.monotonic()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from psycopg import conninfo
 
-from cdc import backlog
+from cdc import backlog, frame
+from cdc.capture import Session
 from cdc.control import Control
 from cdc.replication import ReplicationStream
 from sql.connection import connect
@@ -179,3 +181,23 @@ def test_a_transaction_larger_than_a_portion_stays_whole(rig: Rig, monkeypatch: 
     write(rig, 99)
     rig.drain()
     assert rig.differences() == {}
+
+
+@SQLITE
+def test_a_backlog_ends_with_a_watermark_in_every_partition(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that is far behind waits a moment for what may still fall into its batch: now nothing will."""
+    read = threading.Event()
+
+    def follow(self: Session, stop: threading.Event) -> None:
+        read.set()
+        stop.wait()
+
+    monkeypatch.setattr(Session, "_follow", follow)
+    capture = rig.capture()
+    assert read.wait(60)
+    for move in rig.plan.moves:
+        records = rig.placed(move.name)
+        for partition in range(move.partitions):
+            kinds = [frame.decode(each.value).kind for each in records if each.partition == partition]
+            assert kinds[-1] == frame.WATERMARK
+    assert rig.stop(capture) == []
