@@ -16,7 +16,7 @@ from consumers.positions import Locked
 from sql.model import Move, TargetColumn
 from sql.render import changed_columns
 
-REMEMBERED: Final = 16 << 20  # bytes, about, after which the older half is forgotten: twice that is held at most
+REMEMBERED: Final = 16 << 20  # bytes of all moves' keys, about, after which the older half is forgotten: twice is held
 _LOOKS: Final = 64  # batches, likewise
 _ENTRY: Final = 140  # bytes of a key in memory beside its own: two object headers and a place in a hash table
 
@@ -37,7 +37,7 @@ class _Look:
 class Seen:
     """The keys of one move that this session has converged lately. Forgetting one costs work and nothing else."""
 
-    def __init__(self, move: Move, remembered: int = REMEMBERED) -> None:
+    def __init__(self, move: Move, remembered: int) -> None:
         self._move, self._remembered = move, remembered
         self._looks: dict[int, _Look] = {}
         self._newer: dict[bytes, int] = {}  # key to the number of its look

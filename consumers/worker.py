@@ -23,7 +23,7 @@ from consumers.gather import Partition, gather
 from consumers.lease import IDLE_SESSION_TIMEOUT, Leases
 from consumers.partitions import Partitions
 from consumers.prefetch import Fetched, Prefetcher
-from consumers.seen import Seen
+from consumers.seen import REMEMBERED, Seen
 from sql.connection import Connection, connect, own
 from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Refused
 from sql.files import load
@@ -136,7 +136,7 @@ class Session:
             self.convergers = {
                 move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
             }
-            self.seen = {move.name: Seen(move) for move in self.plan.moves}
+            self.seen = {move.name: Seen(move, REMEMBERED // len(self.plan.moves)) for move in self.plan.moves}
             self.reader = Prefetcher(self.worker.log)
             self.below = Partitions(self.worker.dsn, self.plan, self.worker.log)
             try:

@@ -10,7 +10,7 @@ import pytest
 
 from cdc.frame import CHANGES, ROWS, TOUCH, Frame, decode, encode
 from consumers.positions import Locked
-from consumers.seen import Seen
+from consumers.seen import REMEMBERED, Seen
 from consumers.visibility import Snapshot
 from sql.model import Move, TargetColumn
 from sql.names import Name
@@ -42,7 +42,7 @@ def locked(snapshot: str = "20:20:", end: int = 200) -> Locked:
 
 
 def seen(*, sources: tuple[Name, ...] = (A,), rows: str = "existing", **look: Any) -> Seen:
-    found = Seen(move(rows))
+    found = Seen(move(rows), REMEMBERED)
     found.remember([b"k"], [each.sql for each in sources], locked(**look))
     return found
 
