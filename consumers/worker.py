@@ -136,7 +136,7 @@ class Session:
             self.convergers = {
                 move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
             }
-            self.seen = {move.name: Seen(move, REMEMBERED // len(self.plan.moves)) for move in self.plan.moves}
+            self.seen = {move.name: Seen(move, REMEMBERED // max(1, len(self.plan.moves))) for move in self.plan.moves}
             self.reader = Prefetcher(self.worker.log)
             self.below = Partitions(self.worker.dsn, self.plan, self.worker.log)
             try:
