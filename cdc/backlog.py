@@ -105,7 +105,10 @@ class _Reader:
         self.busy = self.idle = self.finished = False
         self.count = self.limit = 0  # messages of the portion so far, and after how many it ends with a commit
         self._copying = False
-        self.pgconn: PGconn = connect_raw(dsn, f"capture {slot} backlog", statement_timeout="0")
+        try:
+            self.pgconn: PGconn = connect_raw(dsn, f"capture {slot} backlog", statement_timeout="0")
+        except Unreachable as error:  # too many sessions, perhaps: a walsender does not count among them
+            raise NoRoom(str(error)) from error
         try:
             self._poll = select.poll()
             self._poll.register(self.pgconn.socket, select.POLLIN)
@@ -202,7 +205,7 @@ class _Reader:
 
 
 class NoRoom(Unreachable):
-    """The server has no room for a portion or a copy of the slot; the stream needs none."""
+    """The server has no room for a portion, a session or a copy of the slot; the stream needs none."""
 
 
 def _refusal(result: pq.abc.PGresult) -> CutoverError:

@@ -56,8 +56,9 @@ class Capture:
         self.frames = 0
         self.bytes = 0
         self.acknowledged = 0  # LSN: every commit before it is safe in the log
-        self.by_portions = True  # a backlog is read so, unless the server has no room for it
+        self.by_portions = True  # a backlog is read so, but in the session after one for which there was no room
         self.beat = time.monotonic()  # when the loop turned last
+        self.watched: tuple[object, ...] | None = None  # of the plan in the control schema, when a session began
 
     def run(self, stop: threading.Event) -> None:
         """Capture until stopped. Raises Gap, Refused or Halted when going on would lose changes."""
@@ -107,6 +108,10 @@ class Session:
     def run(self, stop: threading.Event) -> None:
         self.control = Control(self.capture.dsn, self.plan, self.log)
         try:
+            known, self.capture.watched = self.capture.watched, self.control.watched_row()
+            # Not what the plan was compiled under, whichever session saw it last: what was broken may be whole again.
+            if self.capture.watched != known and (known is not None or self.plan.broken):
+                raise PlanChanged
             waiting = self.control.check()
             self.writer: LogWriter = self.log.writer()
             try:
@@ -132,13 +137,15 @@ class Session:
         try:
             self._loop(waiting, stop)
             self._settle(stop)
-            self._advance()
+            if not stop.is_set():
+                self._advance()
         finally:
             waiting.close()
 
     def _follow(self, stop: threading.Event) -> None:
         """Read the stream until stopped."""
         stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
+        self.capture.by_portions = True
         try:
             self._begin()
             self._loop(stream, stop)
@@ -371,7 +378,7 @@ class Session:
     def _flush(self, buffer: Buffer) -> None:
         value = frame.encode(
             CHANGES,
-            lsn=self.committed,
+            lsn=self.processed,  # of a transaction that is not read whole: what was before it
             time=buffer.txns[-1][2] if buffer.txns else now_us(),
             keys=buffer.keys,
             sources=buffer.sources,
@@ -381,7 +388,7 @@ class Session:
         )
         faultpoints.reached("capture.before-append")
         self._append(buffer, value)
-        buffer.lsn = self.committed
+        buffer.lsn = self.processed
         buffer.clear()
 
     def _append(self, buffer: Buffer, value: bytes) -> None:

@@ -53,7 +53,7 @@ class Control:
         status = self.slot()
         if status.gap:
             raise Gap(status.gap, cure="cutover heal")
-        self._watched = self._watch_row()
+        self._watched = self.watched_row()
         self._check_publication()
         self._refuse_changed()  # since it was compiled: a source may be missing from the router
         self._check_sources()
@@ -105,7 +105,7 @@ class Control:
 
     def refuse_watched(self) -> None:
         """Raises PlanChanged when anything that this session was begun with is another now."""
-        row = self._watch_row()
+        row = self.watched_row()
         if row[4] is None:
             raise Busy(AT_WORK, cure="cutover prepare, if none is running")
         if row != self._watched:
@@ -136,7 +136,7 @@ class Control:
             written = self.conn.execute(load("capture/halt"), parameters).rowcount
         if written:  # else it was healed, or is told of already: WAL that is read again has it once more
             logger.error("%s halts: %s", move, why, extra={"move": move, "lsn": parameters["lsn"]})
-        self._watched = self._watch_row()
+        self._watched = self.watched_row()
         self._refuse_changed()  # just now: what was compared is no longer so
 
     def _refuse_changed(self) -> None:
@@ -181,7 +181,8 @@ class Control:
         known = {move.name for move in self.plan.moves}
         return [row for row in rows if row[0] in known]
 
-    def _watch_row(self) -> tuple[object, ...]:
+    def watched_row(self) -> tuple[object, ...]:
+        """What must not change under a session. Gap when the plan is not prepared."""
         row = self.conn.execute(load("capture/watch"), (self.plan.name,)).fetchone()
         if row is None:
             raise Gap(f"plan {self.plan.name} is not prepared", cure="cutover prepare")

@@ -82,6 +82,8 @@ def recreate_slot(conn: Connection, plan: Plan, timeout: float = CREATE_TIMEOUT)
     """
     found = _read(conn, plan.slot)
     if found is not None:
+        if _one(conn, "SELECT cutover.captured(%s)", (plan.name,))[0] and not found["active"]:
+            raise Busy(f"capture reads the backlog of the slot {plan.slot}", cure="stop capture first")
         _drop(conn, found)
     point = _create(conn, plan.slot, timeout)
     bind(conn, plan, point)

@@ -35,8 +35,11 @@ def backfill(
     progress: Progress | None = None,
     *,
     restart: bool = False,
+    wanted: Callable[[Connection], bool] = lambda _: True,
 ) -> int:
     """Touch every key of a move, from where an earlier run stopped; returns the keys touched in this run.
+
+    wanted: asked once no other backfill of the move runs; where it says no, nothing is done.
 
     A finished backfill starts anew. The cursor is recorded after the log has acknowledged the touches before it: a
     killed run repeats at most one chunk, which is harmless. Raises Busy when another backfill of the move runs.
@@ -45,6 +48,8 @@ def backfill(
         row = conn.execute(_ONE_AT_A_TIME, (plan.name, move.name)).fetchone()
         if not (row and row[0]):
             raise Busy(f"another backfill of {move.name} runs")
+        if not wanted(conn):
+            return 0
         writer = log.writer()
         try:
             return _run(conn, plan, move, log, writer, stop, progress, restart)

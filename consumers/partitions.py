@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 
 from cdc import partitions
 from cdc.log import Log
@@ -51,6 +52,7 @@ class Partitions:
 
     def _touch(self, move: Move) -> None:
         try:
-            backfill(self._dsn, self._plan, move, self._log, self._stop)
+            wanted = partial(partitions.due, move=move)  # another worker may have done it just now
+            backfill(self._dsn, self._plan, move, self._log, self._stop, wanted=wanted)
         except CutoverError as error:  # another worker does it, or the log is away: the next look tries again
             logger.info("%s", error, extra={"move": move.name})

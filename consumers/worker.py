@@ -74,6 +74,7 @@ class Worker:
         self.dsn, self.plan, self.log, self.reload, self.on_batch = dsn, plan, log, reload, on_batch
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.beat = time.monotonic()  # when the loop turned last
+        self.watched: tuple[object, ...] | None = None  # what a session has last seen of the plan in the control schema
         self.keys = self.changed = self.letters = self.batches = 0  # since start
 
     def run(self, stop: threading.Event) -> None:
@@ -128,8 +129,11 @@ class Session:
     def run(self, stop: threading.Event) -> None:
         self.conn: Connection = connect(self.worker.dsn, f"consume {self.plan.name}", **SESSION)
         try:
-            self.watched = self._watch_row()
-            if self.watched[0] != self.plan.digest:
+            known, self.watched = self.worker.watched, self._watch_row()
+            self.worker.watched = self.watched
+            # Not what the plan was compiled under, whichever session saw it last: what was broken may be whole again.
+            changed = self.watched != known and (known is not None or bool(self.plan.broken))
+            if changed or self.watched[0] != self.plan.digest:
                 raise PlanChanged
             self._compare_clocks()
             self.leases = Leases(self.conn, self.plan)
@@ -346,6 +350,7 @@ class Session:
         self._compare_clocks()
         row = self._watch_row()
         if row != self.watched:
+            self.worker.watched = row
             raise PlanChanged
         for move in self.plan.moves:
             why = self.below.look(self.conn, move)

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import cast
 
 import psycopg
 
@@ -87,7 +88,7 @@ class OneMove:
         self.splits = 0
         self.only, self.place = only, place
         self.drawing = Drawing(self.comparison, only.draw, Pace(manner.chunk_rows)) if only.draw else None
-        self.started_at, self._started = datetime.now(UTC), time.monotonic()
+        self.started_at, self._started = _now(writer), time.monotonic()
         self.evaluations: list[Evaluation] = []
         self.storage = place.storage if place else storage(writer, whole)  # before anything is read
 
@@ -286,3 +287,10 @@ class OneMove:
     @property
     def _limit_ms(self) -> int:
         return max(1000, int(self.manner.timeout * 1000))
+
+
+def _now(conn: Connection) -> datetime:
+    """By the server's clock, which also stamps what upsets a proof."""
+    row = conn.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    return cast("datetime", row[0]).astimezone(UTC)

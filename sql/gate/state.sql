@@ -50,7 +50,7 @@ SELECT move.state,
     SELECT event.what, event.at FROM cutover.event event
      WHERE event.plan = move.plan AND (event.move = move.move OR event.move IS NULL)
        AND event.what IN ('heal', 'gap', 'halt', 'mapping-changed', 'source-added', 'target-created',
-                          'partitions-changed')
+                          'partitions-changed', 'mapping-made-again')
      ORDER BY event.at DESC LIMIT 1
   ) upset ON true
  WHERE move.plan = %(plan)s AND move.move = %(move)s

@@ -4,5 +4,6 @@ SELECT proof.place FROM cutover.proof proof
    AND proof.pass_at > now() - interval '1 day'
    AND NOT EXISTS (SELECT FROM cutover.event event
                     WHERE event.plan = proof.plan AND (event.move = proof.move OR event.move IS NULL)
-                      AND event.what IN ('heal', 'gap', 'halt', 'mapping-changed', 'source-added')
+                      AND event.what IN ('heal', 'gap', 'halt', 'mapping-changed', 'source-added', 'target-created',
+                                         'partitions-changed', 'mapping-made-again')
                       AND event.at >= proof.pass_started_at)

@@ -40,7 +40,7 @@ def test_the_pass_proves_and_finds_and_sees_it_mended(tour: Cli, dsn: str) -> No
         status = tour.run("status", "--json").document["moves"][0]["proof"]
         assert (status["drift"], status["unproven"]) == (2, 0)
         assert "2 keys drift" in tour.run("status").out
-        assert "2 keys of product drift" in tour.run("doctor", code=5).out
+        assert "product: 2 keys drift" in tour.run("doctor", code=5).out
         assert "2 keys" in service.log.read_text() or "differ" in service.log.read_text()
         tour.run("reconcile", "--repair")
         wait_for(dsn, STANDING, ("drift",), 0, 0)

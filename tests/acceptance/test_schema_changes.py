@@ -161,6 +161,7 @@ CHANGES = {
             AGAIN,
             "INSERT INTO fleet.fact (car_id, n, mood) SELECT car_id, n, mood FROM fleet.old",
             "DROP TABLE fleet.old CASCADE",
+            "ALTER INDEX fleet.fact_pkey1 RENAME TO fact_pkey",
         ),
         halts=True,
         says="cutover prepare, then cutover heal",
