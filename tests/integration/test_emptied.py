@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from cutover.gate import Check, gate
+from reconcile import one_move
 from reconcile.run import reconcile
 from tests.integration.rig import Rig, shop
 
@@ -52,3 +55,34 @@ def test_r5_the_truncate_of_a_target_that_nobody_streams_closes_the_gate(rig: Ri
     assert not checks(rig, "price")["reconciled"].ok
     reconcile(rig.dsn, rig.plan, ["price"], timeout=5)
     assert "said drift" in checks(rig, "price")["reconciled"].why
+
+
+@ONE
+def test_r5_a_partition_that_was_away_for_a_moment_is_told(rig: Rig) -> None:
+    """What was written to it meanwhile nobody streamed; oid and file are the same."""
+    conn = rig.conn
+    conn.execute("CREATE TABLE public.whole (k int) PARTITION BY LIST (k)")
+    conn.execute("CREATE TABLE public.part PARTITION OF public.whole FOR VALUES IN (1)")
+    before = conn.execute("SELECT cutover.storage(ARRAY['public.whole'])").fetchone()
+    assert conn.execute("SELECT cutover.storage(ARRAY['public.whole'])").fetchone() == before
+    with conn.transaction():
+        conn.execute("ALTER TABLE public.whole DETACH PARTITION public.part")
+        conn.execute("ALTER TABLE public.whole ATTACH PARTITION public.part FOR VALUES IN (1)")
+    assert conn.execute("SELECT cutover.storage(ARRAY['public.whole'])").fetchone() != before
+
+
+@ONE
+def test_c8_a_proof_is_stamped_by_the_servers_clock(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What upsets a proof is stamped there: on a machine that is ahead, a proof would seem to be younger."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(minutes=2)
+
+    monkeypatch.setattr(one_move, "datetime", Ahead)
+    reconcile(rig.dsn, rig.plan, ["price"])
+    rig.conn.execute(
+        "INSERT INTO cutover.event (plan, move, what) VALUES (%s, 'price', 'partitions-changed')", (rig.name,)
+    )
+    assert "began before" in checks(rig, "price")["reconciled"].why
