@@ -10,6 +10,7 @@ log has acknowledged (C1).
 from __future__ import annotations
 
 import select
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -24,6 +25,7 @@ from sql.errors import CutoverError, Gap, Unreachable
 FIRST: Final = 100_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
 GROWTH: Final = 1.5
+TOO_LONG: Final = 20.0  # seconds of decoding for a portion of MOST: a long transaction keeps the beginning far behind
 WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read first
 _HEADER: Final = 19  # bytes of COPY's binary format before the first row …
 _ROW: Final = 6  # … and before a row's one field
@@ -76,6 +78,10 @@ class Backlog:
             self._readers.reverse()
         self.idle = reader.idle
         if reader.finished:
+            if reader.decoded > TOO_LONG and MOST <= reader.limit <= reader.count < 2 * MOST:
+                raise NoRoom(
+                    f"a portion of the backlog is decoded for {reader.decoded:.0f} s: a transaction is open since"
+                )
             self.over = reader.count < reader.limit
             self.passed = self._until if self.over else 0
             self._readers.reverse()
@@ -104,6 +110,7 @@ class _Reader:
     def __init__(self, dsn: str, slot: str, publication: str, until: int) -> None:
         self.busy = self.idle = self.finished = False
         self.count = self.limit = 0  # messages of the portion so far, and after how many it ends with a commit
+        self.decoded = self._begun = 0.0  # seconds that the portion took to decode, and when it was asked for
         self._copying = False
         try:
             self.pgconn: PGconn = connect_raw(dsn, f"capture {slot} backlog", statement_timeout="0")
@@ -139,7 +146,7 @@ class _Reader:
         except psycopg.OperationalError as error:
             raise Unreachable(f"the backlog's connection ended: {error}") from error
         self.busy, self.finished, self._copying = True, False, False
-        self.count, self.limit = 0, limit
+        self.count, self.limit, self._begun = 0, limit, time.monotonic()
 
     def read(self, most: int) -> list[bytes]:
         self.idle = False
@@ -176,6 +183,7 @@ class _Reader:
                 raise Unreachable("the backlog cannot be read: the slot's copy is gone")
             if result.status == pq.ExecStatus.COPY_OUT:
                 self._copying = True
+                self.decoded = time.monotonic() - self._begun
             elif result.status != pq.ExecStatus.TUPLES_OK:
                 raise _refusal(result)
         return True
@@ -205,7 +213,7 @@ class _Reader:
 
 
 class NoRoom(Unreachable):
-    """The server has no room for a portion, a session or a copy of the slot; the stream needs none."""
+    """The server has no room for a portion, a session or a copy of the slot, or no time: the stream needs none."""
 
 
 def _refusal(result: pq.abc.PGresult) -> CutoverError:

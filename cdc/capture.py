@@ -103,7 +103,7 @@ class Session:
         self.pace = Pace(time.monotonic())
         self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
-        self.last_advance = time.monotonic()
+        self.last_advance, self.advance_pause = time.monotonic(), ADVANCE
 
     def run(self, stop: threading.Event) -> None:
         self.control = Control(self.capture.dsn, self.plan, self.log)
@@ -423,15 +423,17 @@ class Session:
         self.told = self.confirmed
         self.reading.feedback(self.told, self.processed)
         faultpoints.reached("capture.after-confirm")
-        if isinstance(self.reading, Backlog) and time.monotonic() - self.last_advance > ADVANCE:
+        if isinstance(self.reading, Backlog) and time.monotonic() - self.last_advance > self.advance_pause:
             self._advance()
 
     def _advance(self) -> None:
         """The slot itself, which a backlog's readers leave where it is."""
+        started = time.monotonic()
         if self.told > self.slot_at:
             self.control.advance(self.told)
             self.slot_at = self.control.slot().confirmed_lsn or 0
         self.last_advance = time.monotonic()
+        self.advance_pause = max(ADVANCE, 20 * (self.last_advance - started))
 
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:

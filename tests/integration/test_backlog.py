@@ -201,3 +201,16 @@ def test_a_backlog_ends_with_a_watermark_in_every_partition(rig: Rig, monkeypatc
             kinds = [frame.decode(each.value).kind for each in records if each.partition == partition]
             assert kinds[-1] == frame.WATERMARK
     assert rig.stop(capture) == []
+
+
+@SQLITE
+def test_a_backlog_that_is_decoded_too_slowly_is_streamed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each portion begins to decode where the oldest open transaction does: a stream does so once."""
+    monkeypatch.setattr(backlog, "FIRST", 10)
+    monkeypatch.setattr(backlog, "MOST", 10)
+    monkeypatch.setattr(backlog, "TOO_LONG", 0.0)
+    rig.capture()
+    prove(rig)
+    assert "a transaction is open all the while; it is streamed instead" in caplog.text
