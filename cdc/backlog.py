@@ -79,9 +79,8 @@ class Backlog:
         self.idle = reader.idle
         if reader.finished:
             if reader.decoded > TOO_LONG and MOST <= reader.limit <= reader.count < 2 * MOST:
-                raise NoRoom(
-                    f"a portion of the backlog is decoded for {reader.decoded:.0f} s: a transaction is open since"
-                )
+                why = "a transaction is open all the while"
+                raise NoRoom(f"a portion of the backlog took {reader.decoded:.0f} s to decode: {why}")
             self.over = reader.count < reader.limit
             self.passed = self._until if self.over else 0
             self._readers.reverse()
