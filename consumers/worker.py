@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import cast
 
 import psycopg
 
@@ -349,7 +350,10 @@ class Session:
     def _watch(self) -> None:
         self._compare_clocks()
         row = self._watch_row()
-        if row != self.watched:
+        # A move that is broken in our plan and goes on: it was halted and healed between two looks.
+        stands = [entry for entry in cast("list[str]", row[1] or []) if entry.split(":")[1] == "false"]
+        whole = any(entry.startswith(f"{name}:") for name, _ in self.plan.broken for entry in stands)
+        if row != self.watched or whole:
             self.worker.watched = row
             raise PlanChanged
         for move in self.plan.moves:
