@@ -63,7 +63,7 @@ class Backlog:
         try:
             for _ in range(2):
                 self._readers.append(_Reader(dsn, slot, publication, until))
-            self._begin(slot)
+            self._begin(self._readers[0], slot)
         except BaseException:
             self.close()
             raise
@@ -73,9 +73,7 @@ class Backlog:
         reader, other = self._readers
         found = reader.read(most)
         if found and not other.busy:  # decoded whole, then: where the next portion begins is known
-            self._readers.reverse()
-            self._begin(reader.slot)
-            self._readers.reverse()
+            self._begin(other, reader.slot)
         self.idle = reader.idle
         if reader.finished:
             if reader.decoded > TOO_LONG and MOST <= reader.limit <= reader.count < 2 * MOST:
@@ -86,9 +84,9 @@ class Backlog:
             self._readers.reverse()
         return found
 
-    def _begin(self, after: str) -> None:
-        """Let the first reader decode a portion, from where another slot stands."""
-        self._readers[0].begin(after, int(self._limit))
+    def _begin(self, reader: _Reader, after: str) -> None:
+        """Let a reader decode the next portion, from where another slot stands."""
+        reader.begin(after, int(self._limit))
         self._limit = min(MOST, self._limit * GROWTH)
 
     def wait(self, timeout: float) -> bool:
