@@ -8,21 +8,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from zlib import crc32
 
-from cdc import backlog, beginning, frame, pgoutput, slot
+from cdc import backlog, beginning, frame, pgoutput
 from cdc.backlog import Backlog, NoRoom
 from cdc.control import Control
 from cdc.frame import CHANGES, WATERMARK
+from cdc.gap import Chapter
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
 from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text, now_us
 from cdc.router import Buffer, Route, Router
 from cdc.tail import Tail
 from sql import faultpoints
-from sql.connection import OWN, connect
-from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Unreachable
+from sql.connection import OWN
+from sql.errors import Busy, Gap, Halted, PlanChanged, Unreachable
 from sql.model import Plan
 from sql.retry import until_stopped
 
@@ -58,6 +58,7 @@ class Capture:
         self.acknowledged = 0  # LSN: every commit before it is safe in the log
         self.by_portions = True  # a backlog is read so, but in the session after one for which there was no room
         self.beat = time.monotonic()  # when the loop turned last
+        self.chapter = Chapter()
         self.watched: tuple[object, ...] | None = None  # of the plan in the control schema, when a session began
 
     def run(self, stop: threading.Event) -> None:
@@ -70,13 +71,13 @@ class Capture:
             try:
                 Session(self).run(stop)
             except PlanChanged:
+                self.chapter.turned()
                 if self.reload is not None:
                     self.plan = self.reload()
                 stop.wait(0.1)  # where nothing can be reloaded, this must not spin
                 logger.info("the plan was prepared anew or a move was healed; the stream starts again")
             except Gap as gap:
-                with suppress(CutoverError), connect(self.dsn, "capture gap") as conn:
-                    slot.mark_gap(conn, self.plan, gap.args[0])
+                self.chapter.tell(self.dsn, self.plan, gap)
                 raise
 
 
@@ -112,6 +113,7 @@ class Session:
             # Not what the plan was compiled under, whichever session saw it last: what was broken may be whole again.
             if self.capture.watched != known and (known is not None or self.plan.broken):
                 raise PlanChanged
+            self.capture.chapter.begin(self.capture.watched[-1], self.log)
             waiting = self.control.check()
             self.writer: LogWriter = self.log.writer()
             try:

@@ -113,20 +113,6 @@ def check_slot(conn: Connection, plan: Plan) -> SlotStatus:
     )
 
 
-def mark_gap(conn: Connection, plan: Plan, reason: str) -> None:
-    """Record that changes may be missing; the first reason stays until `heal`. Idempotent."""
-    with own(conn):
-        marked = conn.execute(
-            "UPDATE cutover.plan SET gap = %s, gap_since = now() WHERE plan = %s AND gap IS NULL", (reason, plan.name)
-        )
-        if marked.rowcount:
-            conn.execute(
-                "INSERT INTO cutover.event (plan, what, detail)"
-                " VALUES (%s, 'gap', jsonb_build_object('reason', %s::text))",
-                (plan.name, reason),
-            )
-
-
 def _gap(conn: Connection, found: dict[str, Any], system: str, confirmed: str) -> str | None:
     slot = found["slot_name"]
     here = system_id(conn)

@@ -9,13 +9,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import cast
 
 import psycopg
 
-from cdc import slot
 from cdc.frame import Frame, UnreadableFrame
+from cdc.gap import Chapter
 from cdc.log import Log
 from cdc.replication import lsn_text, now_us
 from consumers import positions
@@ -26,7 +25,7 @@ from consumers.partitions import Partitions
 from consumers.prefetch import Fetched, Prefetcher
 from consumers.seen import REMEMBERED, Seen
 from sql.connection import Connection, connect, own
-from sql.errors import Busy, CutoverError, Gap, Halted, PlanChanged, Refused
+from sql.errors import Busy, Gap, Halted, PlanChanged, Refused
 from sql.files import load
 from sql.model import Move, Plan
 from sql.retry import until_stopped
@@ -75,6 +74,7 @@ class Worker:
         self.dsn, self.plan, self.log, self.reload, self.on_batch = dsn, plan, log, reload, on_batch
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.beat = time.monotonic()  # when the loop turned last
+        self.chapter = Chapter()
         self.watched: tuple[object, ...] | None = None  # what a session has last seen of the plan in the control schema
         self.keys = self.changed = self.letters = self.batches = 0  # since start
 
@@ -88,12 +88,12 @@ class Worker:
             try:
                 Session(self).run(stop)
             except PlanChanged:
+                self.chapter.turned()
                 if self.reload is not None:
                     self.plan = self.reload()
                 stop.wait(0.1)  # where nothing can be reloaded, this must not spin
             except Gap as gap:
-                with suppress(CutoverError), connect(self.dsn, "consume gap") as conn:
-                    slot.mark_gap(conn, self.plan, gap.args[0])
+                self.chapter.tell(self.dsn, self.plan, gap)
                 raise
             except psycopg.errors.InsufficientPrivilege as error:
                 raise Refused(str(error).strip(), cure="grant it to the consumer's role") from error
@@ -136,6 +136,7 @@ class Session:
             changed = self.watched != known and (known is not None or bool(self.plan.broken))
             if changed or self.watched[0] != self.plan.digest:
                 raise PlanChanged
+            self.worker.chapter.begin(self.healed, self.worker.log)
             self._compare_clocks()
             self.leases = Leases(self.conn, self.plan)
             self.convergers = {
@@ -338,6 +339,7 @@ class Session:
         row = self.conn.execute(load("capture/watch"), (self.plan.name,)).fetchone()
         if row is None:
             raise Refused(f"plan {self.plan.name} is not prepared", cure="cutover prepare")
+        self.healed = row[6]
         return (row[0], row[3])
 
     def _now_us(self) -> int:

@@ -23,9 +23,10 @@ from psycopg.types.json import Jsonb
 
 from cdc.beginning import turn_page
 from cdc.control import AT_WORK
+from cdc.gap import mark_gap
 from cdc.log import Log, open_log
 from cdc.publication import read_publication
-from cdc.slot import check_slot, mark_gap, recreate_slot
+from cdc.slot import check_slot, recreate_slot
 from cdc.sqlite_file import parse_path
 from cutover.standing import behind_unreadable, log_gap, read_standings
 from cutover.views import mapping_untouched

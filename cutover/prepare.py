@@ -21,11 +21,12 @@ from dataclasses import dataclass, field, replace
 from psycopg.types.json import Jsonb
 
 from cdc.control import altered
+from cdc.gap import mark_gap
 from cdc.identity import apply_identity, build_index, refuse, remedies
 from cdc.log import Log
 from cdc.partitions import mark
 from cdc.publication import ensure_publication, publication_exists, with_identity
-from cdc.slot import check_slot, ensure_slot, mark_gap, slot_exists
+from cdc.slot import check_slot, ensure_slot, slot_exists
 from cutover.preflight import IDENTITY, check_findings, check_moves, check_server
 from cutover.roles import ensure_roles, roles_exist
 from cutover.views import install_views, touch_all

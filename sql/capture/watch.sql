@@ -3,5 +3,5 @@ SELECT p.digest, p.consistent_point, p.gap,
        (SELECT array_agg(m.move || ':' || (m.halted IS NOT NULL)::text || ':' || coalesce(m.topic_identity, '') || ':' || m.partitions
                          ORDER BY m.move)
           FROM cutover.move m WHERE m.plan = p.plan),
-       p.publication_mark, cutover.publication_stands(p.publication_mark, p.slot)
+       p.publication_mark, cutover.publication_stands(p.publication_mark, p.slot), p.healed
   FROM cutover.plan p WHERE p.plan = %s

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +241,26 @@ def test_l2_a_log_file_that_was_removed_is_found_while_everything_runs(world: Wo
         assert isinstance(error, Gap)
     world.rig.stop()
     world.healed(world.named())
+
+
+@ONE
+@SQLITE
+@pytest.mark.parametrize("part", ["capture", "consume"])
+def test_l2_who_slept_through_a_heal_does_not_tell_of_the_gap_again(world: World, part: str) -> None:
+    """Frozen while the log's file was removed and healed, and woken: it finds the file that it has open gone, which
+    is no gap any more. It ends, and started again it goes on."""
+    world.stream()
+    with world.cli.start(part) as sleeper:
+        sleeper.wait_for("capturing" if part == "capture" else "has 12 partitions")
+        sleeper.process.send_signal(signal.SIGSTOP)
+        world.rig.log.close()
+        remove_file(world.rig)
+        cure = world.named()
+        world.cli.run(*shlex.split(cure)[1:])
+        sleeper.process.send_signal(signal.SIGCONT)
+        assert sleeper.process.wait(60) == Gap.exit_code
+    assert world.cli.run("status", "--json").document["slot"]["gap"] is None
+    world.healed("cutover heal")  # nothing to do
 
 
 @ONE

@@ -27,7 +27,8 @@ def heal(crew: Crew) -> None:
     while (ran := crew.run(*arguments))[0] == _BUSY:
         assert time.monotonic() < deadline, ran
     assert ran[0] == 0, ran
-    assert _document(crew, "status")["slot"]["gap"] is None
+    gap = _document(crew, "status")["slot"]["gap"]
+    assert gap is None, f"healed, and found again: {gap}; {ran[1]}"
 
 
 def _cures(crew: Crew) -> set[str]:

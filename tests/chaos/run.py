@@ -6,6 +6,7 @@ import random
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ def run(
                 _do(it, step, known[step.kind].harm, outcome, say)
             _prove(it, outcome, say)
         except Exception as error:
-            outcome.trouble = f"{type(error).__name__}: {error}"
+            outcome.trouble = "".join(traceback.format_exception(error))[-3000:]
         finally:
             it.postgres_proxy.set("open")
         it.crew.close()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cdc.slot import check_slot, mark_gap, recreate_slot
+from cdc.gap import mark_gap
+from cdc.slot import check_slot, recreate_slot
 from sql.connection import connect
 from sql.errors import Refused
 from tests.integration.prepared import Prepared, small_world
