@@ -24,7 +24,7 @@ from sql.errors import CutoverError, Gap, Unreachable
 
 FIRST: Final = 100_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
-GROWTH: Final = 1.5
+GROWTH: Final = 1.15  # … slowly: the next is decoded while this one is read, and should not be waited for
 TOO_LONG: Final = 20.0  # seconds of decoding for a portion of MOST: a long transaction keeps the beginning far behind
 WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read first
 _HEADER: Final = 19  # bytes of COPY's binary format before the first row …

@@ -133,10 +133,10 @@ class Session:
     def _catch_up(self, stop: threading.Event) -> None:
         """Read what waits in the slot now by SQL, and move the slot over it."""
         self.control.alone()
-        self._begin()
         logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
         waiting = Backlog(self.capture.dsn, self.plan.slot, self.plan.publication, self.control.end())
         try:
+            self._begin()  # the server decodes meanwhile
             self._loop(waiting, stop)
             self._settle(stop)
             if not stop.is_set():
