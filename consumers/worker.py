@@ -22,7 +22,7 @@ from consumers.converge import Batch, Converger, Result, TooManyLetters
 from consumers.gather import Partition, gather
 from consumers.lease import IDLE_SESSION_TIMEOUT, Leases
 from consumers.partitions import Partitions
-from consumers.prefetch import Fetched, Prefetcher
+from consumers.prefetch import AHEAD_BYTES, Fetched, Prefetcher
 from consumers.seen import REMEMBERED, Seen
 from sql.connection import Connection, connect, own
 from sql.errors import Busy, Gap, Halted, PlanChanged, Refused
@@ -58,7 +58,8 @@ _MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psyco
 
 
 class Worker:
-    """One process's share of a plan. Start as many as there are partitions; each finds its share.
+    """One session's share of a plan. Start as many as there are partitions; each finds its share. `beside`: how many
+    of them share this process and the memory that it may take.
 
     Guarantee: a change is applied at least once and with the effect of once; see consumers.converge.
     """
@@ -70,7 +71,9 @@ class Worker:
         log: Log,
         reload: Callable[[], Plan] | None = None,
         on_batch: Callable[[Move, Result, float], None] | None = None,
+        beside: int = 1,
     ) -> None:
+        self.beside = beside
         self.dsn, self.plan, self.log, self.reload, self.on_batch = dsn, plan, log, reload, on_batch
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.beat = time.monotonic()  # when the loop turned last
@@ -117,6 +120,7 @@ class Session:
         self.worker, self.plan = worker, worker.plan
         self.partitions: dict[tuple[str, int], Partition] = {}  # by (topic, partition)
         self.queued = 0  # bytes read and not applied
+        self.most_queued = QUEUE_BYTES // worker.beside
         self.limit = {move.name: FIRST_BATCH for move in self.plan.moves}
         self.collect_until = {move.name: 0.0 for move in self.plan.moves}
         # In another order in each session: one that never lives long must not starve the plan's last move.
@@ -142,8 +146,9 @@ class Session:
             self.convergers = {
                 move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
             }
-            self.seen = {move.name: Seen(move, REMEMBERED // max(1, len(self.plan.moves))) for move in self.plan.moves}
-            self.reader = Prefetcher(self.worker.log)
+            remembered = REMEMBERED // self.worker.beside // max(1, len(self.plan.moves))
+            self.seen = {move.name: Seen(move, remembered) for move in self.plan.moves}
+            self.reader = Prefetcher(self.worker.log, AHEAD_BYTES // self.worker.beside)
             self.below = Partitions(self.worker.dsn, self.plan, self.worker.log)
             try:
                 self._loop(stop)
@@ -162,7 +167,7 @@ class Session:
             if now - self.last_watch >= WATCH:
                 self._watch()
                 self.last_watch = now
-            if self.queued < QUEUE_BYTES:
+            if self.queued < self.most_queued:
                 self._take(self.reader.take(self._patience(now)))
             for move in self.moves.values():
                 if not self._collecting(move):
@@ -178,7 +183,7 @@ class Session:
     def _collecting(self, move: Move) -> bool:
         """Far behind, with a batch that is not full yet: what comes in the meantime may fall together with it."""
         frames = self._frames(move)
-        if not frames or self.queued >= QUEUE_BYTES or time.monotonic() >= self.collect_until[move.name]:
+        if not frames or self.queued >= self.most_queued or time.monotonic() >= self.collect_until[move.name]:
             return False
         behind = self._now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
         return behind and sum(len(each.keys) for _, each, _ in frames) < self.limit[move.name]

@@ -12,6 +12,7 @@ import typer
 from cdc.capture import Capture
 from consumers.backfill import backfill
 from consumers.refresh import Refresher
+from consumers.side_by_side import SideBySide
 from consumers.worker import Worker
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
@@ -25,6 +26,10 @@ from sql.errors import Unreachable
 
 _AGAIN = 30.0  # seconds between looks at a plan in which nothing depends on the clock
 Consumers = Annotated[int, option("--consumers", "Consumer processes.", min=1, show_default=True)]
+ConsumeSessions = Annotated[
+    int,
+    option("--sessions", "Sessions of PostgreSQL that apply side by side.", min=1, show_default=True),
+]
 Metrics = Annotated[
     str | None,
     option("--metrics-port", "Serve /metrics, /healthz and /readyz here: a port of loopback, or HOST:PORT."),
@@ -60,12 +65,13 @@ def add_to(app: typer.Typer) -> None:
         return 0
 
     @command(app, example="cutover consume --log kafka://kafka:9092")
-    def consume(call: Invocation, metrics_port: Metrics = None) -> int:
+    def consume(call: Invocation, sessions: ConsumeSessions = 2, metrics_port: Metrics = None) -> int:
         """Log to target, until stopped. Start as many as you like, on as many machines as you like."""
         stop = stop_on_signals()
         service = open_service(call.settings)
         _collect_rarely()
-        it = Worker(call.settings.dsn, service.plan, service.log, service.reload)
+        logs = [service.log, *(service.another_log() for _ in range(1, sessions))]
+        it = SideBySide([Worker(call.settings.dsn, service.plan, log, service.reload, beside=sessions) for log in logs])
         with metrics(metrics_port, service, "consume", lambda: it.beat, lambda: consumed(it)):
             it.run(stop)
         return 0
@@ -157,8 +163,8 @@ def captured(it: Capture) -> dict[str, tuple[str, int]]:
     }
 
 
-def consumed(it: Worker) -> dict[str, tuple[str, int]]:
-    """A worker's own counts, each with its help."""
+def consumed(it: SideBySide) -> dict[str, tuple[str, int]]:
+    """A consumer's own counts, each with its help."""
     return {
         "consume_batches": ("Batches with keys applied since the process started", it.batches),
         "consume_keys": ("Keys in these batches", it.keys),
