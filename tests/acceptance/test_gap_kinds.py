@@ -250,7 +250,7 @@ def test_l2_who_slept_through_a_heal_does_not_tell_of_the_gap_again(world: World
     """Frozen while the log's file was removed and healed, and woken: it finds the file that it has open gone, which
     is no gap any more. It ends, and started again it goes on."""
     world.stream()
-    with world.cli.start(part) as sleeper:
+    with world.cli.start(part, *(["--sessions", "1"] if part == "consume" else [])) as sleeper:
         sleeper.wait_for("capturing" if part == "capture" else "has 12 partitions")
         sleeper.process.send_signal(signal.SIGSTOP)
         world.rig.log.close()

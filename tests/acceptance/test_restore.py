@@ -21,7 +21,7 @@ def test_a_dropped_source_is_rebuilt_as_of_a_moment_between_two_transactions(tou
     tour.run("prepare", "--set-identity")
     with (
         tour.start("capture") as capture,
-        tour.start("consume") as consume,
+        tour.start("consume", "--sessions", "1") as consume,
         psycopg.connect(dsn, autocommit=True) as conn,
     ):
         capture.wait_for("capturing")
@@ -81,7 +81,7 @@ def test_a_source_is_rebuilt_as_it_was_before_each_harm(tour: Cli, dsn: str) -> 
     tour.run("prepare", "--set-identity")
     with (
         tour.start("capture") as capture,
-        tour.start("consume") as consume,
+        tour.start("consume", "--sessions", "1") as consume,
         psycopg.connect(dsn, autocommit=True) as conn,
     ):
         capture.wait_for("capturing")

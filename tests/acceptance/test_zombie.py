@@ -50,7 +50,7 @@ def test_a2_a_frozen_consumer_that_is_woken_applies_nothing(tour: Cli, dsn: str,
         psycopg.connect(dsn, autocommit=True) as conn,
         psycopg.connect(dsn) as application,
         tour.start("capture") as capture,
-        tour.start("consume") as frozen,
+        tour.start("consume", "--sessions", "1") as frozen,
     ):
         capture.wait_for("capturing")
         frozen.wait_for("has 4 partitions")
@@ -63,7 +63,7 @@ def test_a2_a_frozen_consumer_that_is_woken_applies_nothing(tour: Cli, dsn: str,
         frozen.process.send_signal(signal.SIGSTOP)
         application.rollback()
         eventually(conn, IN_HAND)  # written, for itself alone
-        with tour.start("consume") as other:
+        with tour.start("consume", "--sessions", "1") as other:
             if not by_itself:
                 conn.execute(
                     f"SELECT pg_terminate_backend(pid) FROM ({CONSUMERS} AND state = 'idle in transaction') s".encode()
@@ -73,7 +73,7 @@ def test_a2_a_frozen_consumer_that_is_woken_applies_nothing(tour: Cli, dsn: str,
             tour.eventually("reconcile")
             assert other.stop() == 0
         assert capture.stop() == 0  # nothing more comes, of which it could be said that the woken one applied it
-        with tour.start("consume") as other:
+        with tour.start("consume", "--sessions", "1") as other:
             other.wait_for("has 4 partitions")
             read_to_the_end(tour)
             ends = conn.execute(POSITIONS.encode()).fetchall()
