@@ -18,7 +18,7 @@ from reconcile.storage import storage, tables
 from sql.connection import Connection, connect
 from sql.control import check
 from sql.errors import Refused, UsageError
-from sql.facade import create_facade, form_of
+from sql.facade import facade_of, form_of
 from sql.faultpoints import reached
 from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, TOTAL_TIMEOUT, LockResult, with_lock
@@ -126,7 +126,7 @@ class _Flip:
 
     def __init__(self, conn: Connection, move: Move, before: int, percent: int, files: dict[str, str]) -> None:
         self.conn, self.move, self.before, self.percent, self.files = conn, move, before, percent, files
-        self.view = create_facade(move, facade_columns(conn, move), form_of(percent))
+        self.view = facade_of(move, facade_columns(conn, move)).statement(percent)
 
     def run(self, lock_timeout_ms: int, total_timeout: float) -> LockResult:
         assert self.move.facade is not None

@@ -18,6 +18,7 @@ from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
 from sql.model import Move, Plan
+from sql.names import quote
 
 Side = Literal["legacy", "consolidated"]
 
@@ -103,6 +104,7 @@ def gate(
         _gapless(conn, plan, state),
         Check("running", state.halted is None, state.halted or "not halted"),
         _unblocked(plan, move),
+        _readable(conn, move),
     ]
 
 
@@ -185,3 +187,14 @@ def _unblocked(plan: Plan, move: Move) -> Check:
         if finding.severity == "block" and finding.move in (None, move.name)
     ]
     return Check("findings", not blocking, "; ".join(blocking) or "none that blocks")
+
+
+def _readable(conn: Connection, move: Move) -> Check:
+    """The facade reads with its owner's rights: without them every reader would be refused from the flip on."""
+    names = [column.name for column in (*move.key, *move.columns)]
+    facade = move.facade.sql if move.facade is not None else None
+    row = conn.execute(load("gate/readers"), {"facade": facade, "target": move.target.sql, "columns": names}).fetchone()
+    if row is not None and row[1]:
+        right = f"GRANT SELECT ON {move.target.sql} TO {quote(row[0])}"
+        return Check("readers", False, f"the facade's owner may not read {', '.join(row[1])} of {move.target}: {right}")
+    return Check("readers", True, "need nothing but SELECT on the facade")

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Final, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -41,6 +42,13 @@ from sql.model import Move, Plan
 from sql.names import Name
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cutover.prepare', 0))"
+
+_WAIT_FOR: Final = "cutover.wait_for(pg_lsn, text, text, interval)"
+_OPEN: Final[dict[LiteralString, LiteralString]] = {  # rights of everybody, each with whether it is missing
+    "GRANT USAGE ON SCHEMA cutover TO PUBLIC": "SELECT NOT has_schema_privilege('public', 'cutover', 'USAGE')",
+    f"GRANT EXECUTE ON FUNCTION {_WAIT_FOR} TO PUBLIC":
+        f"SELECT NOT has_function_privilege('public', '{_WAIT_FOR}', 'EXECUTE')",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -126,6 +134,7 @@ class _Call:
         check_moves(self.conn, self.moves)
         migrate(self.conn)
         self._did(None)
+        self._applications()
         self._rows()
         self._views()
         self._publication()
@@ -199,6 +208,14 @@ class _Call:
             for statement in remedy.statements:
                 self._did(statement)
         self.plan = self.recompile()
+
+    def _applications(self) -> None:
+        """Everybody may call `cutover.wait_for`; to read, applications need no right here."""
+        for right, missing in _OPEN.items():
+            if self.conn.execute(missing).fetchone() == (True,):
+                with own(self.conn):
+                    self.conn.execute(right)
+                self._did(right)
 
     def _rows(self) -> None:
         """The plan, its moves, their topics and positions. What cannot change under a running stream is refused."""

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from sql.connection import Connection
 from sql.errors import Refused
-from sql.facade import FacadeColumn, create_facade, form_of, shape
+from sql.facade import FacadeColumn, facade_of
 from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, LockResult, with_lock
 from sql.model import Move
@@ -129,8 +129,8 @@ def _facade_owner(move: Move) -> str:
 
 def _facade_stands(conn: Connection, move: Move) -> bool:
     assert move.facade is not None
-    columns = facade_columns(conn, move)
-    return _comment(conn, move.facade) == _facade_owner(move) + shape(move, columns)
+    facade = facade_of(move, facade_columns(conn, move))
+    return _comment(conn, move.facade) == _facade_owner(move) + facade.shape()
 
 
 def _remember(conn: Connection, move: Move) -> None:
@@ -170,7 +170,8 @@ def _install_facade(conn: Connection, move: Move, facade: Name, percent: int) ->
             f"{facade.sql} exists and is not the facade of {move.plan}.{move.name}",
             cure="give the facade another name, or move what is there out of the way",
         )
-    statement = create_facade(move, columns, form_of(percent))
+    made = facade_of(move, columns)
+    statement = made.statement(percent)
     try:
         with conn.transaction():
             _do(conn, statement)
@@ -186,11 +187,11 @@ def _install_facade(conn: Connection, move: Move, facade: Name, percent: int) ->
         _do(conn, statement)
     if new:
         _copy_grants(conn, move, facade, columns)
-    _set_comment(conn, "VIEW", facade, _facade_owner(move) + shape(move, columns))
+    _set_comment(conn, "VIEW", facade, _facade_owner(move) + made.shape())
 
 
 def _copy_grants(conn: Connection, move: Move, facade: Name, columns: tuple[FacadeColumn, ...]) -> None:
-    """Whoever may read the target may read the facade, and what the canary form asks about the side."""
+    """Whoever may read the target may read the facade."""
     names = [column.name for column in columns]
     rows = conn.execute(load("facade/grants"), {"target": move.target.sql, "columns": names}).fetchall()
     for column, role, grantable in rows:
@@ -198,8 +199,6 @@ def _copy_grants(conn: Connection, move: Move, facade: Name, columns: tuple[Faca
         option = " WITH GRANT OPTION" if grantable and role is not None else ""
         what = f"SELECT ({quote(column)})" if column is not None else "SELECT"
         _do(conn, f"GRANT {what} ON {facade.sql} TO {grantee}{option}")
-        _do(conn, f"GRANT USAGE ON SCHEMA cutover TO {grantee}")
-        _do(conn, f"GRANT SELECT ON cutover.move, cutover.position TO {grantee}")
 
 
 def _is_ours(conn: Connection, move: Move, facade: Name) -> bool:

@@ -5,8 +5,10 @@
 - canary: both branches under a one-time filter. ORDER BY … LIMIT is not pushed into it and FOR UPDATE locks
   nothing, so it is for a percentage of sessions only. It is also the only form that obeys `SET cutover.side`.
 
-The view reads with its owner's rights and carries copies of the target's SELECT grants, so that a flip never changes
-who can read. Row security would be bypassed that way: `prepare` refuses it.
+The view reads with its owner's rights and asks nothing of the caller but SELECT on itself: the rights to tables in a
+view are its owner's, those to functions the caller's, so that it calls functions of pg_catalog only. It carries copies
+of the target's SELECT grants, so that a flip never changes who can read. Row security would be bypassed that way:
+`prepare` refuses it.
 """
 
 from __future__ import annotations
@@ -35,25 +37,67 @@ class FacadeColumn:
     collate: Name | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Facade:
+    """A facade in all its forms. `name` and the SELECT of either side are SQL, `columns` plain names.
+
+    `prepare` records it in the database, so that the way back depends on no file of the plan.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    legacy: str
+    consolidated: str
+
+    def statement(self, percent: int) -> str:
+        """The CREATE OR REPLACE VIEW statement for this percentage of sessions on the consolidated side."""
+        names = ", ".join(quote(column) for column in self.columns)
+        return f"CREATE OR REPLACE VIEW {self.name} ({names}) AS\n{self._select(percent)}"
+
+    def shape(self) -> str:
+        """A digest of all its forms: the same as long as nothing about it has changed but its side."""
+        texts = "\0".join(self.statement(percent) for percent in (0, 100, 50))
+        return hashlib.sha256(texts.encode()).hexdigest()[:16]
+
+    def _select(self, percent: int) -> str:
+        match form_of(percent):
+            case "legacy":
+                return self.legacy
+            case "consolidated":
+                return self.consolidated
+            case "canary":
+                return self._canary(percent)
+
+    def _canary(self, percent: int) -> str:
+        # IS (NOT) TRUE: whatever the question says, exactly one branch answers.
+        chosen, everything = f"({_chosen(percent)})", ", ".join(quote(column) for column in self.columns)
+        return (
+            f"SELECT {everything} FROM (\n{self.consolidated}\n) consolidated\n WHERE {chosen} IS TRUE\nUNION ALL\n"
+            f"SELECT {everything} FROM (\n{self.legacy}\n) legacy\n WHERE {chosen} IS NOT TRUE"
+        )
+
+
 def form_of(percent: int) -> Form:
     """The form of the facade when this percentage of sessions reads the consolidated side."""
     return "legacy" if percent == 0 else "consolidated" if percent == 100 else "canary"
 
 
-def create_facade(move: Move, columns: tuple[FacadeColumn, ...], form: Form) -> str:
-    """The CREATE OR REPLACE VIEW statement of a move's facade; ValueError when the plan declares none."""
+def facade_of(move: Move, columns: tuple[FacadeColumn, ...]) -> Facade:
+    """The facade of a move; ValueError when the plan declares none."""
     if move.facade is None:
         raise ValueError(f"move {move.name} has no facade")
-    select = {"legacy": _legacy, "consolidated": _consolidated, "canary": _canary}[form](move, columns)
-    names = ", ".join(quote(column.name) for column in columns)
-    return f"CREATE OR REPLACE VIEW {move.facade.sql} ({names}) AS\n{select}"
+    names = tuple(column.name for column in columns)
+    return Facade(move.facade.sql, names, _legacy(move, columns), _consolidated(move, columns))
 
 
-def shape(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
-    """A digest of the facade in all its forms: the same as long as nothing about it has changed but its side."""
-    forms: tuple[Form, ...] = ("legacy", "consolidated", "canary")
-    texts = "\0".join(create_facade(move, columns, form) for form in forms)
-    return hashlib.sha256(texts.encode()).hexdigest()[:16]
+def _chosen(percent: int) -> str:
+    """Does this session read the consolidated side? `SET cutover.side` says so, else chance, the same all its life."""
+    number = "pg_catalog.abs(pg_catalog.hashint4(pg_catalog.pg_backend_pid())::bigint)"
+    return (
+        "SELECT CASE pg_catalog.current_setting('cutover.side', true)"
+        " WHEN 'consolidated' THEN true WHEN 'legacy' THEN false"
+        f" ELSE pg_catalog.mod({number}, 100) < {percent} END"
+    )
 
 
 def _consolidated(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
@@ -72,17 +116,6 @@ def _legacy(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
         return f"{mapping}\n WHERE NOT EXISTS ({kept})\nUNION ALL\n{rest}"
     mapped = f"SELECT FROM {move.view.sql} mapping WHERE {_same_key(move, 'mapping', 'target')}"
     return f"{mapping}\nUNION ALL\n{rest}\n   AND NOT EXISTS ({mapped})"
-
-
-def _canary(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
-    # IS (NOT) TRUE: whatever the function says, exactly one branch answers.
-    chosen = f"(SELECT cutover.reads_consolidated({_literal(move.plan)}, {_literal(move.name)}))"
-    consolidated, legacy = _consolidated(move, columns), _legacy(move, columns)
-    everything = ", ".join(quote(column.name) for column in columns)
-    return (
-        f"SELECT {everything} FROM (\n{consolidated}\n) consolidated\n WHERE {chosen} IS TRUE\nUNION ALL\n"
-        f"SELECT {everything} FROM (\n{legacy}\n) legacy\n WHERE {chosen} IS NOT TRUE"
-    )
 
 
 def _target_list(columns: tuple[FacadeColumn, ...]) -> str:
@@ -104,8 +137,3 @@ def _mapped(column: FacadeColumn) -> str:
 
 def _same_key(move: Move, left: str, right: str) -> str:
     return " AND ".join(f"{left}.{quote(column.name)} = {right}.{quote(column.name)}" for column in move.key)
-
-
-def _literal(text: str) -> str:
-    """Plan and move names are plain words (the plan's reader sees to it); quoted all the same."""
-    return "'" + text.replace("'", "''") + "'"

@@ -16,7 +16,7 @@ from cutover.gate import GateClosed
 from cutover.views import facade_columns
 from sql.connection import connect
 from sql.errors import Busy, Refused
-from sql.facade import create_facade
+from sql.facade import facade_of
 from tests.integration.background import Background
 from tests.integration.prepared import Prepared, small_world
 from tests.integration.small_plan import FACADE, ORDER, ORDERS, PART, PRICE, SALE
@@ -234,9 +234,9 @@ def test_add_move_with_keep_lets_the_rows_of_others_win(world: Prepared) -> None
     world.conn.execute(f"INSERT INTO {SALE.sql} VALUES (1, 'a', 1.50, 'x@y')")
     world.conn.execute(f"INSERT INTO {ORDER.sql} (ext, gross) VALUES ('a', 7), ('z', 8)")
     order = world.small.order(world.conn, "keep")
-    world.conn.execute(create_facade(order, facade_columns(world.conn, order), "legacy").encode())
+    world.conn.execute(facade_of(order, facade_columns(world.conn, order)).statement(0).encode())
     assert _orders(world) == [("a", "7.00"), ("z", "8.00")]
-    world.conn.execute(create_facade(order, facade_columns(world.conn, order), "consolidated").encode())
+    world.conn.execute(facade_of(order, facade_columns(world.conn, order)).statement(100).encode())
     assert _orders(world) == [("a", "7.00"), ("z", "8.00")]
 
 

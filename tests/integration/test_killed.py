@@ -14,7 +14,7 @@ from cutover.flip import flip
 from cutover.views import facade_columns
 from sql.connection import Connection, connect
 from sql.errors import Unreachable
-from sql.facade import create_facade
+from sql.facade import facade_of
 from sql.lock import with_lock
 from tests.integration.background import Background
 from tests.integration.once import start
@@ -71,7 +71,7 @@ def test_s2_frozen_while_it_holds_the_lock(world: Prepared) -> None:
     """The server takes the lock back from a client that has stopped talking."""
     world.prepare()
     part = world.plan.move("part")
-    statement = create_facade(part, facade_columns(world.conn, part), "consolidated")
+    statement = facade_of(part, facade_columns(world.conn, part)).statement(100)
 
     def freeze(conn: Connection) -> None:
         conn.execute(statement.encode())
