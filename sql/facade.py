@@ -8,19 +8,21 @@
 The view reads with its owner's rights and asks nothing of the caller but SELECT on itself: the rights to tables in a
 view are its owner's, those to functions the caller's, so that it calls functions of pg_catalog only. It carries copies
 of the target's SELECT grants, so that a flip never changes who can read. Row security would be bypassed that way:
-`prepare` refuses it.
+`prepare` refuses it. In no form can anybody write through it: what is written to the target past the stream is drift.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from sql.model import Move
 from sql.names import Name, quote
 
 Form = Literal["legacy", "consolidated", "canary"]
+# PostgreSQL lets nobody write through a view over two things. This one has one empty row, and the planner drops it.
+_READ_ONLY: Final = " CROSS JOIN (SELECT) read_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,12 @@ def _chosen(percent: int) -> str:
 
 
 def _consolidated(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
-    return f"SELECT {_target_list(columns)}\n  FROM {move.target.sql} target"
+    return f"SELECT {_target_list(columns)}\n  FROM {move.target.sql} target{_READ_ONLY}"
 
 
 def _legacy(move: Move, columns: tuple[FacadeColumn, ...]) -> str:
     """The mapping. An `add` move shares its target with rows of others: those stay visible on both sides."""
-    mapping = f"SELECT {_mapping_list(columns)}\n  FROM {move.view.sql} mapping"
+    mapping = f"SELECT {_mapping_list(columns)}\n  FROM {move.view.sql} mapping{_READ_ONLY}"
     if move.owned is None:
         return mapping
     others = f"NOT EXISTS (SELECT FROM {move.owned.sql} owned WHERE {_same_key(move, 'owned', 'target')})"

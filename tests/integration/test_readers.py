@@ -135,3 +135,50 @@ def test_the_gate_is_closed_when_the_facades_owner_may_not_read_the_target(world
     flip(world.dsn, world.plan, "part", "consolidated", 1)
     with session(world, role, "consolidated") as conn:
         assert conn.execute(COUNT).fetchone() == (100,)
+
+
+@pytest.mark.parametrize("percent", [0, 50, 100])
+def test_s9_nobody_writes_through_the_facade_on_any_side(world: Prepared, percent: int) -> None:
+    """Not even its owner: what is written to the consolidated side is drift, which a repair takes away again."""
+    flip(world.dsn, world.plan, "part", "consolidated", percent)
+    for statement in (
+        f"UPDATE {FACADE.sql} SET name = 'x' WHERE id = 'p000001'",
+        f"INSERT INTO {FACADE.sql} (id, name, version) VALUES ('new', 'n', 1)",
+        f"DELETE FROM {FACADE.sql} WHERE id = 'p000001'",
+    ):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="cannot"):
+            world.conn.execute(statement.encode())
+    updatable = "SELECT is_updatable, is_insertable_into FROM information_schema.views WHERE table_name = %s"
+    assert world.conn.execute(updatable.encode(), (FACADE.relation,)).fetchone() == ("NO", "NO")
+
+
+LOOK_UPS = (
+    "SELECT * FROM {} f WHERE id = 'p000007'",
+    "SELECT * FROM {} f ORDER BY id LIMIT 5",
+    "SELECT f.note FROM {} f WHERE id = ANY ('{{p000001,p000002}}') AND version = 1 FOR UPDATE",
+    'SELECT s.id, f.price FROM "Lager"."Teil Preis" s LEFT JOIN {} f ON f.id = s."Teil" WHERE s.id = 3',
+    'SELECT s.id FROM "Lager"."Teil Preis" s LEFT JOIN {} f ON f.id = s."Teil"',
+    'SELECT s.id FROM "Lager"."Teil Preis" s WHERE EXISTS (SELECT FROM {} f WHERE f.id = s."Teil") AND s.id < 3',
+    "SELECT max(id), count(*) FROM {} f",
+)
+
+
+def test_s11_the_consolidated_form_is_planned_as_the_target_itself(world: Prepared) -> None:
+    """What forbids writing costs no reader anything: the plans are those of a query on the table."""
+    flip(world.dsn, world.plan, "part", "consolidated")
+    world.conn.execute("SET enable_seqscan = off")
+    for query in LOOK_UPS:
+        through, direct = (_plan(world.conn, query.format(name)) for name in (FACADE.sql, PART.sql))
+        assert through.replace('"Teil" target', '"Teil" f').replace("target.", "f.") == direct, query
+
+
+def _plan(conn: Connection, query: str) -> str:
+    return "\n".join(str(row[0]) for row in conn.execute(f"EXPLAIN (COSTS OFF) {query}".encode()).fetchall())
+
+
+def test_s11_for_update_locks_the_row_of_the_consolidated_side(world: Prepared) -> None:
+    flip(world.dsn, world.plan, "part", "consolidated")
+    with connect(world.dsn, "application") as conn, conn.transaction():
+        conn.execute(f"SELECT FROM {FACADE.sql} WHERE id = 'p000001' FOR UPDATE")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            world.conn.execute(f"SELECT FROM {PART.sql} WHERE id = 'p000001' FOR UPDATE NOWAIT")
