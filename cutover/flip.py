@@ -2,68 +2,42 @@
 
 Prepared statements and sessions go on: the facade keeps its columns, types and grants in all its forms. A percentage
 installs the canary form; only while it stands does `SET cutover.side` choose a side for one session.
+
+Forward it is the plan's, behind the gate. Back it is what prepare recorded in the database, whatever the plan's files
+say by then: the way back depends on nothing that somebody may have edited.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
+import psycopg
 from psycopg.types.json import Jsonb
 
-from cutover.gate import Check, GateClosed, Side, gate
-from cutover.views import exists, facade_columns
+from cutover.facade import facade_columns, replace
+from cutover.flip_report import FlipRefused, FlipReport, Step
+from cutover.gate import Check, Side, gate, reversible
+from cutover.place import Place, read_place
+from cutover.relation import exists
 from reconcile.storage import storage, tables
 from sql.connection import Connection, connect
 from sql.control import check
 from sql.errors import Refused, UsageError
-from sql.facade import facade_of, form_of
+from sql.facade import Facade, facade_of, form_of
 from sql.faultpoints import reached
 from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, TOTAL_TIMEOUT, LockResult, with_lock
-from sql.model import Move, Plan
+from sql.model import Plan
+from sql.names import Name
 
 _EVENT: Final = "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'flip', %s)"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One change under a lock. `lock_ms`: from asking for the lock to the end of the commit."""
-
-    table: str
-    step: str
-    attempts: int
-    lock_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class FlipReport:
-    """What a flip did, or with `dry_run` would do. `percent`: of sessions that read the consolidated side now."""
-
-    move: str
-    before: Side
-    to: Side
-    percent: int
-    attempts: int
-    lock_ms: float
-    gate: Sequence[Check]
-    steps: Sequence[Step]
-    dry_run: bool = False
-
-    def document(self) -> dict[str, Any]:
-        """The document of `cutover flip --json`."""
-        return {
-            "move": self.move,
-            "from": self.before,
-            "to": self.to,
-            "percent": self.percent,
-            "attempts": self.attempts,
-            "lock_ms": self.lock_ms,
-            "gate": [asdict(check) for check in self.gate],
-            "steps": [asdict(step) for step in self.steps],
-            "dry_run": self.dry_run,
-        }
+_NOT_AS_PREPARED: Final = (
+    psycopg.errors.InvalidTableDefinition,  # the facade has other columns now
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+)
 
 
 def flip(
@@ -80,7 +54,7 @@ def flip(
     """Let sessions read the `to` side through the facade: all of them, or `percent` of them.
 
     Applied whole or not at all, and idempotent. Readers wait for `lock_timeout_ms` behind it at the most.
-    Raises GateClosed when more sessions would read the consolidated side than the gate allows; Refused when the move
+    Raises FlipRefused when more sessions would read the consolidated side than the gate allows; Refused when the move
     has no facade or is not prepared; Busy, naming who is in the way; Unreachable.
     """
     chosen = plan.move(move)
@@ -89,19 +63,41 @@ def flip(
         raise Refused(f"{move} has no facade to flip", cure="declare facade = … in the plan, and prepare")
     with connect(dsn, "flip") as conn:
         check(conn)
+        place = read_place(conn, plan.name, move)
+        call = _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run)
+        done = call.back()
+        if done is not None:
+            return done
         if not exists(conn, chosen.facade):
             raise Refused(f"the facade of {move}, {chosen.facade}, is not there", cure=f"cutover prepare {move}")
-        side, now = _where(conn, chosen)
-        files = storage(conn, chosen)  # before the gate: what it sees must still hold under the lock
+        call.seen = (tables(chosen), storage(conn, chosen))  # before the gate: it must still hold under the lock
         # Towards legacy the gate asks for less: reading the legacy side is always right.
-        checks = gate(conn, plan, chosen, "consolidated" if share > now else "legacy")
-        if not all(each.ok for each in checks):
-            raise GateClosed(move, checks)
-        if dry_run or share == now:
-            return FlipReport(move, side, to, now if share == now else share, 0, 0.0, checks, (), dry_run)
-        result = _Flip(conn, chosen, now, share, files).run(lock_timeout_ms, total_timeout)
-        step = Step(chosen.facade.sql, form_of(share), result.attempts, result.lock_ms)
-        return FlipReport(move, side, to, share, result.attempts, result.lock_ms, checks, (step,))
+        checks = gate(conn, plan, chosen, "consolidated" if share > place.percent else "legacy")
+        return call.run(facade_of(chosen, facade_columns(conn, chosen)), checks)
+
+
+def flip_back(
+    dsn: str,
+    plan: str,
+    move: str,
+    to: Side,
+    percent: int | None = None,
+    *,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    total_timeout: float = TOTAL_TIMEOUT,
+    dry_run: bool = False,
+) -> FlipReport | None:
+    """`flip` where fewer sessions are to read the consolidated side than now, or none as before, by what the database
+    knows alone.
+
+    None where it is no such way back, or an older version's prepare recorded nothing: then it takes the plan. Raises
+    as `flip` does.
+    """
+    share = consolidated_share(to, percent)
+    with connect(dsn, "flip") as conn:
+        check(conn)
+        place = read_place(conn, plan, move)
+        return _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run).back()
 
 
 def consolidated_share(to: Side, percent: int | None) -> int:
@@ -112,50 +108,86 @@ def consolidated_share(to: Side, percent: int | None) -> int:
     return share if to == "consolidated" else 100 - share
 
 
-def _where(conn: Connection, move: Move) -> tuple[Side, int]:
-    row = conn.execute(
-        "SELECT side, percent FROM cutover.move WHERE plan = %s AND move = %s", (move.plan, move.name)
-    ).fetchone()
-    if row is None:
-        raise Refused(f"{move.name} is not prepared", cure=f"cutover prepare {move.name}")
-    return row[0], row[1]
-
-
+@dataclass(slots=True)
 class _Flip:
     """One flip: the row first, so that two flips take turns; the view last, so that its lock is held shortest."""
 
-    def __init__(self, conn: Connection, move: Move, before: int, percent: int, files: dict[str, str]) -> None:
-        self.conn, self.move, self.before, self.percent, self.files = conn, move, before, percent, files
-        self.view = facade_of(move, facade_columns(conn, move)).statement(percent)
+    conn: Connection
+    place: Place
+    to: Side
+    share: int
+    lock_timeout_ms: int
+    total_timeout: float
+    dry_run: bool
+    seen: tuple[Sequence[str], dict[str, str]] = ((), {})  # the tables that the gate asked about, and their files
 
-    def run(self, lock_timeout_ms: int, total_timeout: float) -> LockResult:
-        assert self.move.facade is not None
-        result = with_lock(
-            self.conn, [self.move.facade], self._apply, lock_timeout_ms=lock_timeout_ms, total_timeout=total_timeout
-        )
+    def back(self) -> FlipReport | None:
+        """Back by the facade that prepare recorded; None where that is not the way."""
+        recorded, percent = self.place.recorded, self.place.percent
+        if recorded is None or self.share > percent or self.share == percent > 0:
+            return None
+        if self.share == percent and not exists(self.conn, Name.parse(recorded.name)):
+            move = self.place.move
+            raise Refused(f"the facade of {move}, {recorded.name}, is not there", cure=f"cutover prepare {move}")
+        return self.run(recorded, [reversible(self.place.state)])
+
+    def run(self, facade: Facade, checks: Sequence[Check]) -> FlipReport:
+        """Put this facade on its side, if the checks allow it."""
+        if not all(each.ok for each in checks):
+            raise FlipRefused(self._report(self.place.percent, checks))
+        if self.dry_run or self.share == self.place.percent:
+            return self._report(self.share, checks)
+        try:
+            result = with_lock(
+                self.conn,
+                [Name.parse(facade.name)],
+                lambda conn: self._apply(conn, facade),
+                lock_timeout_ms=self.lock_timeout_ms,
+                total_timeout=self.total_timeout,
+            )
+        except (
+            psycopg.errors.InvalidTableDefinition,
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.UndefinedColumn,
+        ) as error:
+            raise Refused(
+                f"{facade.name} cannot be put on its {form_of(self.share)} side: {error.diag.message_primary}",
+                cure=f"cutover prepare {self.place.move}, which makes again what is missing, then this command",
+            ) from error
         reached("flip.after-commit")
-        return result
+        return self._report(
+            self.share, checks, result, (Step(facade.name, form_of(self.share), result.attempts, result.lock_ms),)
+        )
 
-    def _apply(self, conn: Connection) -> None:
-        move = self.move
+    def _report(
+        self, percent: int, checks: Sequence[Check], done: LockResult | None = None, steps: Sequence[Step] = ()
+    ) -> FlipReport:
+        attempts, lock_ms = (done.attempts, done.lock_ms) if done is not None else (0, 0.0)
+        place = self.place
+        return FlipReport(
+            place.move, place.side, place.percent, self.to, percent, attempts, lock_ms, checks, steps, self.dry_run
+        )
+
+    def _apply(self, conn: Connection, facade: Facade) -> None:
+        place, (names, files) = self.place, self.seen
         changed = conn.execute(
             load("gate/flip"),
             {
-                "plan": move.plan,
-                "move": move.name,
-                "side": "consolidated" if self.percent == 100 else "legacy",
-                "percent": self.percent,
-                "before": self.before,
-                "gated": self.percent > self.before,
-                "tables": tables(move),
-                "storage": Jsonb(self.files),
+                "plan": place.plan,
+                "move": place.move,
+                "side": "consolidated" if self.share == 100 else "legacy",
+                "percent": self.share,
+                "before": place.percent,
+                "gated": self.share > place.percent,
+                "tables": list(names),
+                "storage": Jsonb(files),
             },
         )
         if changed.rowcount != 1:
             raise Refused(
-                f"the gate of {move.name} closed, or another flip came first, while this one waited; nothing was done",
+                f"the gate of {place.move} closed, or another flip came first, while this one waited; nothing was done",
                 cure="run the command again: it says which",
             )
-        conn.execute(_EVENT, (move.plan, move.name, Jsonb({"from": self.before, "percent": self.percent})))
-        conn.execute(self.view.encode(), prepare=False)
+        conn.execute(_EVENT, (place.plan, place.move, Jsonb({"from": place.percent, "percent": self.share})))
+        replace(conn, place.plan, place.move, place.target, facade, self.share)
         reached("flip.before-commit")

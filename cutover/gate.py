@@ -1,15 +1,16 @@
 """The gate before a flip: what must be true before anybody reads the consolidated side.
 
 Proven (a clean and whole reconciliation of this plan, not too old, nothing upset since), complete (backfill applied, no
-dead letters), current (lag within bounds, no gap, not halted). The way back to legacy is open until the take over.
+dead letters), current (lag within bounds, no gap, not halted). The way back to legacy is open as long as the legacy
+tables are written, which is always: no command takes the writes over yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from cdc.slot import check_slot
 from cutover.views import mapping_stands
@@ -45,10 +46,6 @@ class GateClosed(Refused):
         only_proof = {check.check for check in checks if not check.ok} == {"reconciled"}
         cure = f"cutover reconcile {move}" if only_proof else "cutover doctor"
         super().__init__(f"the gate of {move} is closed:\n  {closed}", cure=cure)
-
-    def documents(self) -> list[dict[str, Any]]:
-        """The checks as `flip --json` prints them."""
-        return [asdict(check) for check in self.checks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +90,9 @@ def gate(
     server. Raises Refused when the move is not prepared."""
     state = _state(conn, plan, move)
     if to == "legacy":
-        return [_reversible(state)]
+        return [reversible(state.state)]
     return [
-        _reversible(state),
+        reversible(state.state),
         _prepared(conn, plan, move),
         _backfilled(state),
         _proven(state, plan, max_age),
@@ -115,10 +112,10 @@ def _state(conn: Connection, plan: Plan, move: Move) -> _State:
     return _State(*row)
 
 
-def _reversible(state: _State) -> Check:
-    late = state.state in ("taken-over", "completed")
-    if late:
-        return Check("writes", False, f"the move is {state.state}: cutover rollback first")
+def reversible(state: str) -> Check:
+    """May reads go back to the legacy side? `state`: the move's."""
+    if state in ("taken-over", "completed"):
+        return Check("writes", False, f"the move is {state}: the legacy tables are not written any more")
     return Check("writes", True, "still go to the legacy tables")
 
 

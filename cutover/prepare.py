@@ -121,6 +121,7 @@ class _Call:
     def run(self, set_identity: bool, roles: bool) -> None:
         check_server(self.conn, self.plan)
         self._refuse_strangers()
+        self._refuse_to_leave()
         check_findings(self.plan.findings, self.moves, but=IDENTITY)
         for move in self.moves:
             read_ddl(move.ddl_sql or "")
@@ -171,6 +172,22 @@ class _Call:
             raise Refused(
                 f"the publication {self.plan.publication} exists, and this database does not know the plan",
                 cure=f"name the plan otherwise, or DROP PUBLICATION {self.plan.publication}",
+            )
+
+    def _refuse_to_leave(self) -> None:
+        """A move that leaves the plan is not fed any more: nobody may be reading its consolidated side."""
+        if not self._known():
+            return
+        row = self.conn.execute(
+            "SELECT move, percent FROM cutover.move WHERE plan = %s AND move <> ALL (%s) AND percent > 0"
+            " AND state NOT IN ('completed', 'left')",
+            (self.plan.name, [move.name for move in self.plan.moves]),
+        ).fetchone()
+        if row is not None:
+            raise Refused(
+                f"{row[0]} is not in the plan any more, and {row[1]} % of the sessions read its consolidated side,"
+                " which nothing would keep current",
+                cure=f"cutover flip {row[0]} --to legacy",
             )
 
     def _known(self) -> bool:
@@ -273,12 +290,12 @@ class _Call:
 
     def _same_move(self, move: Move) -> None:
         row = self.conn.execute(
-            "SELECT target, facade, partitions FROM cutover.move WHERE plan = %s AND move = %s",
+            "SELECT target, facade, partitions, percent FROM cutover.move WHERE plan = %s AND move = %s",
             (self.plan.name, move.name),
         ).fetchone()
         if row is None:
             return
-        target, facade, partitions = row
+        target, facade, partitions, percent = row
         if partitions != move.partitions:
             raise Refused(
                 f"{move.name} was prepared with {partitions} partitions, the plan says {move.partitions}: keys would"
@@ -290,7 +307,8 @@ class _Call:
         if facade is not None and (move.facade is None or facade != move.facade.sql) and self._exists(facade):
             raise Refused(
                 f"{move.name} was prepared with the facade {facade}: nothing would flip it any more",
-                cure=f"rename or drop {facade} first, once no application reads it",
+                cure=(f"cutover flip {move.name} --to legacy, then " if percent else "")
+                + f"rename or drop {facade}, once no application reads it",
             )
 
     def _exists(self, name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cutover.flip import FlipReport
+from cutover.flip_report import FlipReport
 from cutover.gate import Check
 from cutover.prepare import PrepareReport
 
@@ -36,14 +36,21 @@ def _check(check: Check) -> Text:
 
 def render_flip(report: FlipReport) -> RenderableType:
     """The gate's answers, then what was done and how long the lock was asked for and held."""
-    share = f"{report.percent} % of the sessions read the consolidated side" if 0 < report.percent < 100 else ""
-    if report.dry_run:
-        done = f"{report.move} would go from {report.before} to {report.to}; nothing was changed"
-    elif not report.steps:
-        done = f"{report.move} already is where it should be: {share or report.to}"
+    before, now = _place(report.before_percent), _place(report.percent)
+    if report.before_percent == report.percent:
+        done = f"{report.move} already is where it should be: {now}"
+    elif report.dry_run:
+        done = f"{report.move} would go from {before} to {now}; nothing was changed"
     else:
         done = (
-            f"{report.move} went from {report.before} to {share or report.to} in {report.lock_ms:.1f} ms"
+            f"{report.move} went from {before} to {now} in {report.lock_ms:.1f} ms"
             f" ({report.attempts} attempt{'s' if report.attempts > 1 else ''})"
         )
     return Group(render_gate(report.gate), Text(done, style="bold"))
+
+
+def _place(percent: int) -> str:
+    """Where reads are when this percentage of the sessions reads the consolidated side."""
+    if 0 < percent < 100:
+        return f"a canary ({percent} % of the sessions read the consolidated side)"
+    return "consolidated" if percent else "legacy"

@@ -10,11 +10,11 @@ import hashlib
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import sql
 
+from cutover import facade
+from cutover.relation import comment, do, exists, set_comment
 from sql.connection import Connection
 from sql.errors import Refused
-from sql.facade import FacadeColumn, facade_of
 from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, LockResult, with_lock
 from sql.model import Move
@@ -35,11 +35,11 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
     """Install what is missing or has changed, all in one short transaction, the facade on the side it is on.
 
     `percent`: the share of sessions that read the consolidated side now. Grants are the target's, copied once when
-    the facade is made.
+    the facade is made; one that is made anew keeps those that it had.
     Raises Refused when a name is taken by something else, when the mapping changes while it is not the side that is
     read, or when something of the application depends on a column that goes away; Busy.
     """
-    before = _comment(conn, move.view)
+    before = comment(conn, move.view)
     new_mapping = before != mapping_mark(move)
     changed = new_mapping and before is not None
     again = changed or not mapping_untouched(conn, move)
@@ -49,13 +49,14 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
             " which it does not describe yet",
             cure=f"cutover flip {move.name} --to legacy, then prepare, backfill and reconcile again",
         )
-    new_facade = move.facade is not None and (new_mapping or not _facade_stands(conn, move))
+    new_facade = move.facade is not None and (new_mapping or not facade.stands(conn, move))
     new_memory = move.owned is not None and not exists(conn, move.owned)
     if not (new_mapping or again or new_facade or new_memory):
         _remember(conn, move)
         return ViewsReport(False, False, False, None)
 
     def install(conn: Connection) -> None:
+        kept = facade.grants(conn, move.facade) if facade.is_ours(conn, move) and move.facade is not None else []
         if new_mapping:
             _install_mapping(conn, move)
         if again:
@@ -64,29 +65,11 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
         if move.owned is not None and not exists(conn, move.owned):
             _create_memory(conn, move, move.owned)
         if move.facade is not None:
-            _install_facade(conn, move, move.facade, percent)
+            facade.install(conn, move, percent, kept)
 
     tables = [name for name in (move.view, move.facade) if name is not None]
     lock = with_lock(conn, tables, install, lock_timeout_ms=lock_timeout_ms)
     return ViewsReport(new_mapping, changed, new_facade, lock)
-
-
-def facade_columns(conn: Connection, move: Move) -> tuple[FacadeColumn, ...]:
-    """Key and mapping columns as the target types them. Raises Refused when the target lacks one."""
-    names = [column.name for column in (*move.key, *move.columns)]
-    rows = conn.execute(
-        load("facade/columns"), {"names": names, "target": move.target.sql, "mapping": move.view.sql}
-    ).fetchall()
-    missing = [name for name, _, _, _, _, there in rows if not there]
-    if missing:
-        raise Refused(
-            f"{move.target.sql} or the mapping of {move.name} lacks the column {', '.join(missing)}",
-            cure="cutover plan --check",
-        )
-    return tuple(
-        FacadeColumn(name, type_name, cast, Name(schema, collation) if collation is not None else None)
-        for name, type_name, cast, schema, collation, _ in rows
-    )
 
 
 def touch_all(conn: Connection, move: Move, what: str) -> None:
@@ -114,23 +97,13 @@ def mapping_untouched(conn: Connection, move: Move) -> bool:
 
 def mapping_stands(conn: Connection, move: Move) -> bool:
     """Is the installed mapping the plan's, and still the view that prepare made?"""
-    return _comment(conn, move.view) == mapping_mark(move) and mapping_untouched(conn, move)
+    return comment(conn, move.view) == mapping_mark(move) and mapping_untouched(conn, move)
 
 
 def mapping_mark(move: Move) -> str:
     """The comment on the mapping's view; another one means another mapping."""
     digest = hashlib.sha256(move.mapping_sql.encode()).hexdigest()[:16]
     return f"cutover: mapping of {move.plan}.{move.name}, {digest}"
-
-
-def _facade_owner(move: Move) -> str:
-    return f"cutover: facade of {move.plan}.{move.name}, "
-
-
-def _facade_stands(conn: Connection, move: Move) -> bool:
-    assert move.facade is not None
-    facade = facade_of(move, facade_columns(conn, move))
-    return _comment(conn, move.facade) == _facade_owner(move) + facade.shape()
 
 
 def _remember(conn: Connection, move: Move) -> None:
@@ -141,91 +114,22 @@ def _install_mapping(conn: Connection, move: Move) -> None:
     select = move.mapping_sql.strip().rstrip(";")
     try:
         with conn.transaction():
-            _do(conn, f"CREATE OR REPLACE VIEW {move.view.sql} AS\n{select}")
+            do(conn, f"CREATE OR REPLACE VIEW {move.view.sql} AS\n{select}")
     except psycopg.errors.InvalidTableDefinition:  # columns were dropped, renamed or retyped: not replaceable
         try:
-            if move.facade is not None and _is_ours(conn, move, move.facade):
-                _do(conn, f"DROP VIEW {move.facade.sql}")
-            _do(conn, f"DROP VIEW {move.view.sql}")
+            if move.facade is not None and facade.is_ours(conn, move):
+                do(conn, f"DROP VIEW {move.facade.sql}")
+            do(conn, f"DROP VIEW {move.view.sql}")
         except psycopg.errors.DependentObjectsStillExist as error:
             raise Refused(
                 f"the columns of {move.name} change, and other objects depend on them: {error.diag.message_detail}",
                 cure="drop or change those first",
             ) from error
-        _do(conn, f"CREATE VIEW {move.view.sql} AS\n{select}")
-    _set_comment(conn, "VIEW", move.view, mapping_mark(move))
+        do(conn, f"CREATE VIEW {move.view.sql} AS\n{select}")
+    set_comment(conn, "VIEW", move.view, mapping_mark(move))
 
 
 def _create_memory(conn: Connection, move: Move, owned: Name) -> None:
     key = ", ".join(quote(column.name) for column in move.key)
-    _do(conn, f"CREATE TABLE {owned.sql} AS SELECT {key} FROM {move.target.sql} WITH NO DATA")
-    _do(conn, f"ALTER TABLE {owned.sql} ADD PRIMARY KEY ({key})")
-
-
-def _install_facade(conn: Connection, move: Move, facade: Name, percent: int) -> None:
-    columns = facade_columns(conn, move)
-    new = not exists(conn, facade)
-    if not new and not _is_ours(conn, move, facade):
-        raise Refused(
-            f"{facade.sql} exists and is not the facade of {move.plan}.{move.name}",
-            cure="give the facade another name, or move what is there out of the way",
-        )
-    made = facade_of(move, columns)
-    statement = made.statement(percent)
-    try:
-        with conn.transaction():
-            _do(conn, statement)
-    except psycopg.errors.InvalidTableDefinition:
-        new = True
-        try:
-            _do(conn, f"DROP VIEW {facade.sql}")
-        except psycopg.errors.DependentObjectsStillExist as error:
-            raise Refused(
-                f"the columns of {facade.sql} change, and other objects depend on it: {error.diag.message_detail}",
-                cure="drop or change those first",
-            ) from error
-        _do(conn, statement)
-    if new:
-        _copy_grants(conn, move, facade, columns)
-    _set_comment(conn, "VIEW", facade, _facade_owner(move) + made.shape())
-
-
-def _copy_grants(conn: Connection, move: Move, facade: Name, columns: tuple[FacadeColumn, ...]) -> None:
-    """Whoever may read the target may read the facade."""
-    names = [column.name for column in columns]
-    rows = conn.execute(load("facade/grants"), {"target": move.target.sql, "columns": names}).fetchall()
-    for column, role, grantable in rows:
-        grantee = "PUBLIC" if role is None else quote(role)
-        option = " WITH GRANT OPTION" if grantable and role is not None else ""
-        what = f"SELECT ({quote(column)})" if column is not None else "SELECT"
-        _do(conn, f"GRANT {what} ON {facade.sql} TO {grantee}{option}")
-
-
-def _is_ours(conn: Connection, move: Move, facade: Name) -> bool:
-    return (_comment(conn, facade) or "").startswith(_facade_owner(move))
-
-
-def exists(conn: Connection, name: Name) -> bool:
-    """Is there a relation of this name?"""
-    row = conn.execute("SELECT to_regclass(%s) IS NOT NULL", (name.sql,)).fetchone()
-    return bool(row and row[0])
-
-
-def _comment(conn: Connection, name: Name) -> str | None:
-    """The comment of a relation; empty when it has none, None when there is no such relation."""
-    row = conn.execute(
-        "SELECT coalesce(obj_description(oid, 'pg_class'), '') FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
-        (name.sql,),
-    ).fetchone()
-    return None if row is None else str(row[0])
-
-
-def _set_comment(conn: Connection, kind: str, name: Name, text: str) -> None:
-    statement = sql.SQL("COMMENT ON {} {} IS {}").format(
-        sql.SQL(kind), sql.Identifier(name.schema, name.relation), sql.Literal(text)
-    )
-    conn.execute(statement, prepare=False)
-
-
-def _do(conn: Connection, statement: str) -> None:
-    conn.execute(statement.encode(), prepare=False)
+    do(conn, f"CREATE TABLE {owned.sql} AS SELECT {key} FROM {move.target.sql} WITH NO DATA")
+    do(conn, f"ALTER TABLE {owned.sql} ADD PRIMARY KEY ({key})")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import typer
 
 from cutover.command import Invocation, Moves, OneMove, command, option
-from cutover.flip import flip
-from cutover.gate import GateClosed
+from cutover.flip import flip, flip_back
+from cutover.flip_report import FlipRefused
+from cutover.place import find_move, find_plan
 from cutover.plan import load_plan
 from cutover.prepare import prepare
 from cutover.service import choose_log, chosen, open_plan
 from cutover.show_switch import render_flip, render_gate, render_prepare
 from sql.compile import compile_plan
 from sql.connection import connect
+from sql.control import check
 from sql.errors import Refused
 from sql.lock import LOCK_TIMEOUT_MS
 from sql.model import Plan
@@ -86,13 +88,16 @@ def add_to(app: typer.Typer) -> None:
         dry_run: DryRun = False,
     ) -> int:
         """Let applications read the other side, behind the gate, in one short transaction."""
-        plan = open_plan(call.settings, changed=to == "legacy")
-        name = chosen(plan, [move])[0].name
+        dsn, more = call.settings.dsn, _Attempt(lock_timeout_ms=lock_timeout, dry_run=dry_run)
         try:
-            report = flip(call.settings.dsn, plan, name, to, percent, lock_timeout_ms=lock_timeout, dry_run=dry_run)
-        except GateClosed as closed:
+            known = _known(call, move) if to == "legacy" or percent is not None else None
+            report = flip_back(dsn, *known, to, percent, **more) if known is not None else None
+            if report is None:
+                plan = open_plan(call.settings, changed=to == "legacy")
+                report = flip(dsn, plan, chosen(plan, [move])[0].name, to, percent, **more)
+        except FlipRefused as closed:
             if call.json:
-                call.document({"move": name, "to": to, "steps": [], "gate": closed.documents(), "dry_run": dry_run})
+                call.document(closed.report.document())
             else:
                 call.out.print(render_gate(closed.checks))
             raise
@@ -101,3 +106,16 @@ def add_to(app: typer.Typer) -> None:
         else:
             call.out.print(render_flip(report))
         return 0
+
+
+class _Attempt(TypedDict):
+    lock_timeout_ms: int
+    dry_run: bool
+
+
+def _known(call: Invocation, move: str) -> tuple[str, str] | None:
+    """Plan and move as the database knows them, for the way back, which takes no file; None if it does not."""
+    with connect(call.settings.dsn, "flip") as conn:
+        check(conn)
+        plan = find_plan(conn, call.settings.plan, move)
+        return None if plan is None else (plan, find_move(conn, plan, move))

@@ -22,7 +22,8 @@ from cutover.demo.service import CONSUMERS, Processes
 from cutover.demo.show import Screen
 from cutover.demo.stage import Stage, stage
 from cutover.demo.traffic import Orders, Outcome, Traffic
-from cutover.flip import FlipReport, flip
+from cutover.flip import flip
+from cutover.flip_report import FlipReport
 from cutover.gate import GateClosed, Side
 from cutover.plan import load_plan
 from cutover.prepare import prepare

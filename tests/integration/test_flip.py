@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from cutover.facade import facade_columns
 from cutover.flip import consolidated_share, flip
 from cutover.gate import GateClosed
-from cutover.views import facade_columns
 from sql.connection import connect
 from sql.errors import Busy, Refused
 from sql.facade import facade_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cutover.facade import facade_columns
 from cutover.flip import flip
-from cutover.views import facade_columns
 from sql.connection import Connection, connect
 from sql.errors import Unreachable
 from sql.facade import facade_of
