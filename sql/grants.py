@@ -159,13 +159,13 @@ def _of_move(part: Part, move: Move, columns: Mapping[Name, Iterable[str]]) -> I
         return
     yield from _on(move.view, "SELECT")
     yield from _on(move.target, "SELECT", _names((*move.key, *move.columns)))
+    if move.owned is not None:
+        yield from _on(move.owned, "SELECT")
     if part == "flip":
         if move.facade is not None:
             for right in ("USAGE", "CREATE"):  # to replace a view, PostgreSQL wants CREATE on its schema
                 yield Grant("SCHEMA", quote(move.facade.schema), right)
         return
-    if move.owned is not None:
-        yield from _on(move.owned, "SELECT")
     if part == "reconcile":
         yield from _on(move.target, "SELECT", _VERSION)
         for source in move.sources:

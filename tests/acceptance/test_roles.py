@@ -97,8 +97,11 @@ def test_the_stream_runs_under_its_roles(shop: Shop) -> None:
         for part in PARTS:
             shop.command(part).run("status", "--json")
         shop.command("consume").run("replay", "item", "--from-start")
-        shop.command("flip").run("flip", "item", "--to", "consolidated")
-        shop.command("flip").run("flip", "item", "--to", "legacy")
+        for move, facade in (("item", "shop.item_current"), ("ledger", "shop.order_current")):
+            shop.admin(f"SELECT FROM {facade}")  # with the rights of the flip role, which owns it
+            for side in ("consolidated", "legacy"):
+                shop.command("flip").eventually("flip", move, "--to", side)
+                shop.admin(f"SELECT FROM {facade}")
         assert cli.run("prepare", "--json").document["steps"] == []
         assert capture.stop() == 0
         assert consume.stop() == 0
@@ -217,7 +220,8 @@ ON_TABLES: dict[Part, str] = {
         SELECT shop."order" ref; SELECT shop."order" total;
         SELECT "Lager"."select" Land; SELECT "Lager"."select" Nummer; SELECT "Lager"."select" Währung;
         SELECT "Lager"."select" betrag; SELECT "Lager"."select" prozent;
-        SELECT cutover.map_{plan}_item; SELECT cutover.map_{plan}_ledger; SELECT cutover.map_{plan}_price""",
+        SELECT cutover.map_{plan}_item; SELECT cutover.map_{plan}_ledger; SELECT cutover.map_{plan}_price;
+        SELECT cutover.owned_{plan}_ledger""",
 }
 
 
