@@ -37,7 +37,9 @@ class Application:
         for writer in self.writers:
             writer.prepare()
         keys = {pool: [key for writer in self.writers for key in writer.pools[pool].all()] for pool in workload.pools}
-        self.readers = [Reader(orders.dsn, workload, number, READ_RATE, keys) for number in range(READERS)]
+        self.readers = [
+            Reader(orders.dsn, workload, number, READ_RATE, keys, orders.reader) for number in range(READERS)
+        ]
         self.prober = Probe(self.writers[-1], PROBE_RATE)
         self.threads: list[threading.Thread] = []
         self.broken: str | None = None

@@ -26,19 +26,19 @@ class Done:
     writes: int = 0
 
 
-def open_session(dsn: str, name: str) -> Connection:
-    """A session of the application: JSON stays the text that the server sent."""
-    conn = connect(dsn, name)
+def open_session(dsn: str, name: str, role: str | None = None) -> Connection:
+    """A session of the application, with the rights of `role` alone: JSON stays the text that the server sent."""
+    conn = connect(dsn, name, **({"role": role} if role is not None else {}))
     set_json_loads(_as_text, conn)
     return conn
 
 
-def reopen(conn: Connection, dsn: str, name: str) -> Connection:
+def reopen(conn: Connection, dsn: str, name: str, role: str | None = None) -> Connection:
     """The session as it is, or another one in place of one that was lost; waits for the server."""
     while conn.closed:
         conn.close()
         try:
-            return open_session(dsn, name)
+            return open_session(dsn, name, role)
         except Unreachable:
             time.sleep(_RECONNECT)
     return conn

@@ -20,10 +20,16 @@ _PATIENCE = 60.0  # seconds until a probe's write is taken for lost
 
 
 class Reader:
-    """Reads rows by key through the facades, on one session with prepared statements, flips or not."""
+    """Reads rows by key through the facades, on one session with prepared statements, flips or not.
 
-    def __init__(self, dsn: str, workload: Workload, number: int, rate: float, keys: dict[str, list[str]]) -> None:
+    As `role`, which may do nothing else: owners and superusers are never refused, and would not notice what others do.
+    """
+
+    def __init__(
+        self, dsn: str, workload: Workload, number: int, rate: float, keys: dict[str, list[str]], role: str | None
+    ) -> None:
         self.dsn, self.workload, self.number, self.rate, self.keys = dsn, workload, number, rate, keys
+        self.role = role
         self.timeline = Timeline()
         self.failures: Counter[str] = Counter()
 
@@ -34,7 +40,7 @@ class Reader:
             return
         chance, weights = random.Random(self.number), [each.weight for each in reads]
         name = f"demo reader {self.number}"
-        conn = open_session(self.dsn, name)
+        conn = open_session(self.dsn, name, self.role)
         due = time.monotonic()
         while not stop.wait(max(0.0, due - time.monotonic())):
             read = chance.choices(reads, weights)[0]
@@ -44,7 +50,7 @@ class Reader:
                     conn.execute(statement.text.encode(), {"key": chance.choice(self.keys[read.pool])}).fetchall()
             except psycopg.Error as error:
                 self.failures[error.sqlstate or type(error).__name__] += 1
-                conn = reopen(conn, self.dsn, name)
+                conn = reopen(conn, self.dsn, name, self.role)
             self.timeline.add(begun)
             due = max(due + chance.uniform(0.5, 1.5) / self.rate, time.monotonic())
         conn.close()

@@ -52,10 +52,12 @@ class Spread(_Part):
 
 
 class Flipped(_Part):
-    """One flip. Waits in milliseconds: the longest of anybody's transactions and reads in flight around it."""
+    """One flip. `percent`: of sessions on the consolidated side from then on. Waits in milliseconds: the longest of
+    anybody's transactions and reads in flight around it."""
 
     move: str
     to: str
+    percent: int
     attempts: int
     lock_ms: float
     writer_wait_ms: float

@@ -115,7 +115,7 @@ def _figures(report: DemoReport) -> Table:
     table.add_row("reads took", _spread(report.read_ms))
     for flip in report.flips:
         table.add_row(
-            f"flip {flip.move} to {flip.to}",
+            f"flip {flip.move} to {flip.to}" + (f", {flip.percent} %" if 0 < flip.percent < 100 else ""),
             f"lock {flip.lock_ms:.1f} ms in {flip.attempts} attempt{'s' if flip.attempts != 1 else ''};"
             f" longest wait around it: writers {flip.writer_wait_ms:.0f} ms, readers {flip.reader_wait_ms:.0f} ms",
         )

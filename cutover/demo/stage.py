@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from psycopg import conninfo, sql
+from psycopg.errors import InsufficientPrivilege
 
 from cdc.log import Log
 from cutover.demo.workload import Workload, load_workload
@@ -31,11 +32,15 @@ _LEAVE = 10.0  # seconds for a walsender to leave its slot
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`settings` are of this run: its database, its log, the folder of the plan's copy."""
+    """`settings` are of this run: its database, its log, the folder of the plan's copy.
+
+    `reader`: a role for the readers, which may do nothing yet; None where the server's `dsn` may not make one.
+    """
 
     settings: Settings
     workload: Workload
     log: Log
+    reader: str | None
     server: str  # in words
     stderr: IO[bytes]  # what the demo's processes log
     messages: Path  # the same, to read
@@ -54,10 +59,13 @@ def stage(settings: Settings) -> Iterator[Stage]:
     with ExitStack() as stack:
         home = None  # a folder that even a demo that is killed does not leave behind
         if settings.dsn:
+            reader = _make_reader(settings.dsn, f"cutover_demo_{new}")
+            stack.callback(_drop_reader, settings.dsn, f"cutover_demo_{new}")
             dsn = stack.enter_context(_database(settings.dsn, f"cutover_demo_{new}"))
         else:
             server = stack.enter_context(ThrowawayPostgres())
             dsn, home = server.dsn, server.folder
+            reader = _make_reader(dsn, f"cutover_demo_{new}")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cutover-demo-", dir=home)))
         copy_plan(source, folder / "plan", name, new)
         given = "log" in settings.model_fields_set
@@ -66,7 +74,7 @@ def stage(settings: Settings) -> Iterator[Stage]:
         log = stack.enter_context(_log(own, [f"cutover.{new}.{spec.name}" for spec in load_plan(own.plan).moves]))
         messages = folder / "messages"
         stderr = stack.enter_context(messages.open("ab"))
-        yield Stage(own, workload, log, _describe(dsn, embedded=not settings.dsn), stderr, messages)
+        yield Stage(own, workload, log, reader, _describe(dsn, embedded=not settings.dsn), stderr, messages)
 
 
 def copy_plan(source: Traversable, target: Path, name: str, new: str) -> None:
@@ -82,6 +90,23 @@ def copy_plan(source: Traversable, target: Path, name: str, new: str) -> None:
                 text = re.sub(rf'^name(\s*)=(\s*)"{name}"', rf'name\1=\2"{new}"', text, count=1, flags=re.MULTILINE)
             text = re.sub(rf"\b(map|owned)_{name}_", rf"\1_{new}_", text)
             (target / entry.name).write_text(text, encoding="utf-8")
+
+
+def _make_reader(dsn: str, name: str) -> str | None:
+    """Make a role that may do nothing but what it is granted, if the one of the DSN may."""
+    role = sql.Identifier(name)
+    with connect(dsn, "demo") as conn, suppress(InsufficientPrivilege):
+        with conn.transaction():
+            conn.execute(sql.SQL("CREATE ROLE {}").format(role))
+            conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
+        return name
+    return None
+
+
+def _drop_reader(dsn: str, name: str) -> None:
+    """Drop that role, once its database is gone, which had all its rights."""
+    with connect(dsn, "demo") as conn:
+        conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 @contextmanager

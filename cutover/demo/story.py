@@ -36,6 +36,7 @@ from sql.connection import connect
 from sql.errors import CutoverError, NotProven
 from sql.files import load
 from sql.model import Plan
+from sql.names import quote
 
 _LOG = logging.getLogger(__name__)
 _RATE = 40.0  # transactions a second of each writer: the demo proves, it does not race
@@ -122,8 +123,8 @@ class Story:
         under_load = self._reconcile(plan, "reconcile under load")
         claims = [figures.claim_reconciled("both sides are equal under load", under_load)]
         if claims[0].holds:
-            for to, title in _FLIPS:
-                self._flip(plan, to, title)
+            for to, percent, title in _FLIPS:
+                self._flip(plan, to, percent, title)
         with self.screen.step("stop the writers") as note:
             outcome = traffic.stop()
             processes.calm()
@@ -176,7 +177,7 @@ class Story:
     def _start_traffic(self) -> Traffic:
         options = self.options
         with self.screen.step(f"start {options.writers} live writers"):
-            orders = Orders(self.dsn, self.stage.settings.plan, options.writers, _RATE)
+            orders = Orders(self.dsn, self.stage.settings.plan, options.writers, _RATE, self.stage.reader)
             traffic = self.traffic = Traffic(orders, self.stage.stderr)
             traffic.wait_ready()
             self.screen.follow(lambda: traffic.counts)
@@ -195,7 +196,18 @@ class Story:
         with self.screen.step("prepare") as note:
             done = prepare(self.dsn, plan, self.stage.log, compile_now, set_identity=True)
             note(f"{len(done.steps)} steps, online")
+        self._let_read()
         return open_service(self.stage.settings).plan
+
+    def _let_read(self) -> None:
+        """Grant the readers what an application is granted: SELECT on the facades and on what it reads beside them."""
+        if self.stage.reader is None:
+            return
+        role = quote(self.stage.reader)
+        with connect(self.dsn, "demo") as conn:
+            for name in self.stage.workload.tables_read():
+                conn.execute(f"GRANT USAGE ON SCHEMA {quote(name.schema)} TO {role}".encode())
+                conn.execute(f"GRANT SELECT ON {name.sql} TO {role}".encode())
 
     def _backfill(self, plan: Plan) -> None:
         with self.screen.step("backfill under load") as note:
@@ -224,22 +236,22 @@ class Story:
             note(", ".join(f"{move.move}: {move.verdict}" for move in document.moves))
             return document
 
-    def _flip(self, plan: Plan, to: Side, title: str) -> None:
+    def _flip(self, plan: Plan, to: Side, percent: int | None, title: str) -> None:
         with self.screen.step(title) as note:
             for move in plan.moves:
                 if move.facade is not None:
-                    self.flips.append(self._flip_one(plan, move.name, to))
+                    self.flips.append(self._flip_one(plan, move.name, to, percent))
             note(", ".join(f"{each.report.lock_ms:.1f} ms" for each in self.flips[-len(plan.moves) :]))
             ends = time.monotonic() + _DWELL
             self._until("the time to pass", lambda: time.monotonic() >= ends)
 
-    def _flip_one(self, plan: Plan, move: str, to: Side) -> _Flip:
+    def _flip_one(self, plan: Plan, move: str, to: Side, percent: int | None) -> _Flip:
         """Flip behind the gate; lag alone, which a killed consumer leaves for a moment, is waited for."""
         deadline = time.monotonic() + _GATE
         while True:
             begun = time.monotonic()
             try:
-                return _Flip(flip(self.dsn, plan, move, to), begun, time.monotonic())
+                return _Flip(flip(self.dsn, plan, move, to, percent), begun, time.monotonic())
             except GateClosed as closed:
                 late = all(check.ok or check.check == "lag" for check in closed.checks)
                 if not late or time.monotonic() > deadline:
@@ -312,10 +324,11 @@ class Story:
                 _LOG.warning("%s: %s", said.get("process", "application"), said.get("message"))
 
 
-_FLIPS: tuple[tuple[Side, str], ...] = (
-    ("consolidated", "flip the reads"),
-    ("legacy", "flip them back"),
-    ("consolidated", "flip again"),
+_FLIPS: tuple[tuple[Side, int | None, str], ...] = (
+    ("consolidated", 50, "flip half of the reads"),
+    ("consolidated", None, "flip the reads"),
+    ("legacy", None, "flip them back"),
+    ("consolidated", None, "flip again"),
 )
 
 
@@ -335,6 +348,7 @@ def _flipped(each: _Flip, outcome: Outcome) -> Flipped:
     return Flipped(
         move=each.report.move,
         to=each.report.to,
+        percent=each.report.percent,
         attempts=each.report.attempts,
         lock_ms=each.report.lock_ms,
         writer_wait_ms=figures.longest_ms(outcome.written, each.begun, each.ended),

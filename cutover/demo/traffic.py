@@ -26,12 +26,14 @@ _END = 60.0  # seconds to finish what is in hand
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the process is told first. `rate`: transactions a second of each writer."""
+    """What the process is told first. `rate`: transactions a second of each writer. `reader`: the role that readers
+    read as; None: the writers'."""
 
     dsn: str
     plan: str
     writers: int
     rate: float
+    reader: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

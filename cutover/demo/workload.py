@@ -18,10 +18,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sql.connection import Connection
 from sql.errors import PlanError, UsageError
+from sql.names import Name
+from sql.uses import uses
 
 FOLDER = "workload"
 _FILE = "workload.toml"
 _PARAMETER = re.compile(r"(?<!:):(keys|key|other|new|number|writers|writer|limit|rows|former)\b")
+_PLACEHOLDER = re.compile(r"%\(\w+\)s")
 _SAVEPOINT = re.compile(r"\s*(?:--.*\n\s*)*(SAVEPOINT|ROLLBACK(?:\s+TO)?)\b", re.IGNORECASE)
 
 Seed = Callable[[Connection, int], None]  # fills an empty database: connection, rows
@@ -137,6 +140,11 @@ class Workload:
     reads: tuple[Transaction, ...]
     probe: Probe
     plant: Plant
+
+    def tables_read(self) -> list[Name]:
+        """What the reads name: facades, and whatever the application reads beside them."""
+        texts = [_PLACEHOLDER.sub("NULL", each.text) for read in self.reads for each in read.statements]
+        return sorted({name for text in texts for name in uses(text)})
 
     def pool_of(self, kind: str) -> Pool:
         """The pool that rows of this kind belong to; KeyError if there is none."""

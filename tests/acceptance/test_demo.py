@@ -30,8 +30,8 @@ def check_proven(document: Any) -> None:
     assert document["writes"]["lost"] == 0
     assert document["writes"]["failed"] == {}
     assert document["lag_ms"]["samples"] > 0
-    assert [(flip["move"], flip["to"]) for flip in document["flips"]] == [
-        (move, to) for to in ("consolidated", "legacy", "consolidated") for move in ("stock", "order")
+    assert [(flip["move"], flip["percent"]) for flip in document["flips"]] == [
+        (move, percent) for percent in (50, 100, 0, 100) for move in ("stock", "order")
     ]
     assert {(each["when"], each["verdict"]) for each in document["reconciled"]} == {
         ("under load", "match"),
@@ -53,13 +53,14 @@ def test_it_proves_its_claims_on_a_throwaway_postgresql(bare: Cli) -> None:
 def test_it_proves_them_on_kafka_while_consumers_are_killed(
     bare: Cli, server: PostgresServer, kafka: KafkaServer
 ) -> None:
-    """And leaves neither a database nor a slot nor a topic where it was a guest."""
+    """And leaves neither a database nor a slot nor a role nor a topic where it was a guest."""
     document = told(bare, "--chaos", "--dsn", server.dsn, "--log", kafka.address)
     check_proven(document)
     assert document["kills"] > 0
     with psycopg.connect(server.dsn) as conn:
         left = "SELECT datname FROM pg_database WHERE datname ~ %(plan)s UNION ALL"
-        left += " SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ %(plan)s"
+        left += " SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ %(plan)s UNION ALL"
+        left += " SELECT rolname FROM pg_roles WHERE rolname ~ %(plan)s"
         assert conn.execute(left, {"plan": document["plan"]}).fetchall() == []
     assert topics_of(kafka, document["plan"]) == []
 
