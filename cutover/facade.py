@@ -40,10 +40,8 @@ def facade_columns(conn: Connection, move: Move) -> tuple[FacadeColumn, ...]:
 def stands(conn: Connection, move: Move) -> bool:
     """Is the facade there, as the plan wants it in all its forms, and recorded?"""
     facade = facade_of(move, facade_columns(conn, move))
-    row = conn.execute(
-        "SELECT facade_forms IS NOT DISTINCT FROM %s FROM cutover.move WHERE plan = %s AND move = %s",
-        (Jsonb(asdict(facade)), move.plan, move.name),
-    ).fetchone()
+    values = {"forms": Jsonb(asdict(facade)), "facade": facade.name, "columns": list(facade.columns)}
+    row = conn.execute(load("facade/stands"), {**values, "plan": move.plan, "move": move.name}).fetchone()
     recorded = row is None or bool(row[0])
     return recorded and comment(conn, _name(facade)) == _mark(move.plan, move.name) + facade.shape()
 

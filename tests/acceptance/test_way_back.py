@@ -129,9 +129,14 @@ def test_the_way_back_makes_a_facade_that_was_dropped(tour: Cli, dsn: str) -> No
             assert "has changed" in tour.run("flip", "product", "--to", "consolidated", code=5).said
             tour.run("prepare")
         # Another shape, or another's view, is told with its cure.
+        tour.run("prepare")
         consolidate(conn)
         conn.execute('ALTER VIEW "Lager".product_current RENAME COLUMN price TO cost')
         assert "cutover prepare product" in tour.run(*BACK.split()[1:], code=5).said
+        tour.run("prepare", "product")
+        tour.run(*BACK.split()[1:])
+        assert conn.execute(may.encode()).fetchone() == (True,)
+        consolidate(conn)
         conn.execute('DROP VIEW "Lager".product_current; CREATE VIEW "Lager".product_current AS SELECT 1 AS mine')
         assert "is not the facade" in tour.run(*BACK.split()[1:], code=5).said
 
