@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from cutover.facade import facade_columns
-from cutover.flip import consolidated_share, flip
+from cutover.flip import consolidated_share, flip, flip_back
 from cutover.gate import GateClosed
 from sql.connection import connect
 from sql.errors import Busy, Refused
@@ -115,6 +115,20 @@ def test_way_back_needs_no_proof(world: Prepared) -> None:
     world.conn.execute("DELETE FROM cutover.reconcile_run")
     flip(world.dsn, world.plan, "part", "legacy")
     assert _side(world) == ("legacy", 0)
+
+
+def test_way_back_takes_the_plan_where_a_prepare_of_an_older_version_recorded_nothing(world: Prepared) -> None:
+    world.open_gate()
+    flip(world.dsn, world.plan, "part", "consolidated")
+    assert flip_back(world.dsn, world.plan.name, "part", "consolidated", 100) is None  # not back
+    world.conn.execute("UPDATE cutover.move SET facade_forms = NULL")
+    assert flip_back(world.dsn, world.plan.name, "part", "legacy") is None
+    flip(world.dsn, world.plan, "part", "legacy")
+    assert world.value(PRICE_OF) is not None
+    assert "view" in " ".join(world.prepare().steps)  # and is recorded now
+    flip(world.dsn, world.plan, "part", "consolidated")
+    assert flip_back(world.dsn, world.plan.name, "part", "legacy") is not None
+    assert world.value(PRICE_OF) is not None
 
 
 def test_what_the_gate_saw_must_still_hold_under_the_lock(world: Prepared) -> None:

@@ -122,6 +122,16 @@ def test_prepare_gives_back_what_applications_need_to_wait(world: Prepared, role
     assert world.prepare().steps == []
 
 
+def test_nothing_of_the_callers_runs_with_the_rights_of_who_made_wait_for(world: Prepared, role: str) -> None:
+    """PostgreSQL looks for types in pg_temp first, where anybody can make some, unless the function says otherwise."""
+    with session(world, role) as conn:
+        conn.execute("CREATE DOMAIN pg_temp.timestamptz AS text CHECK (VALUE = 'never')")
+        conn.execute("SELECT cutover.wait_for('0/1', %s, 'part')", (world.plan.name,))
+        world.conn.execute("ALTER FUNCTION cutover.wait_for SET search_path = pg_catalog")  # as it must not be
+        with pytest.raises(psycopg.errors.CheckViolation):
+            conn.execute("SELECT cutover.wait_for('0/1', %s, 'part')", (world.plan.name,))
+
+
 def test_the_gate_is_closed_when_the_facades_owner_may_not_read_the_target(world: Prepared, role: str) -> None:
     world.conn.execute(f'GRANT CREATE ON SCHEMA "Lager" TO {role}; ALTER VIEW {FACADE.sql} OWNER TO {role}')
     world.conn.execute(f"GRANT SELECT ON {world.plan.move('part').view.sql} TO {role}")
