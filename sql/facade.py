@@ -21,7 +21,8 @@ from sql.model import Move
 from sql.names import Name, quote
 
 Form = Literal["legacy", "consolidated", "canary"]
-# PostgreSQL lets nobody write through a view over two things. This one has one empty row, and the planner drops it.
+# PostgreSQL lets nobody write through a view over two things. This one has one empty row, and the planner drops it: the
+# plans are those without it (4 µs of planning).
 _READ_ONLY: Final = " CROSS JOIN (SELECT) read_only"
 
 

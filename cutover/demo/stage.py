@@ -59,13 +59,13 @@ def stage(settings: Settings) -> Iterator[Stage]:
     with ExitStack() as stack:
         home = None  # a folder that even a demo that is killed does not leave behind
         if settings.dsn:
-            reader = _make_reader(settings.dsn, f"cutover_demo_{new}")
-            stack.callback(_drop_reader, settings.dsn, f"cutover_demo_{new}")
+            reader = make_reader(settings.dsn, f"cutover_demo_{new}")
+            stack.callback(drop_reader, settings.dsn, f"cutover_demo_{new}")
             dsn = stack.enter_context(_database(settings.dsn, f"cutover_demo_{new}"))
         else:
             server = stack.enter_context(ThrowawayPostgres())
             dsn, home = server.dsn, server.folder
-            reader = _make_reader(dsn, f"cutover_demo_{new}")
+            reader = make_reader(dsn, f"cutover_demo_{new}")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cutover-demo-", dir=home)))
         copy_plan(source, folder / "plan", name, new)
         given = "log" in settings.model_fields_set
@@ -92,7 +92,7 @@ def copy_plan(source: Traversable, target: Path, name: str, new: str) -> None:
             (target / entry.name).write_text(text, encoding="utf-8")
 
 
-def _make_reader(dsn: str, name: str) -> str | None:
+def make_reader(dsn: str, name: str) -> str | None:
     """Make a role that may do nothing but what it is granted, if the one of the DSN may."""
     role = sql.Identifier(name)
     with connect(dsn, "demo") as conn, suppress(InsufficientPrivilege):
@@ -103,7 +103,7 @@ def _make_reader(dsn: str, name: str) -> str | None:
     return None
 
 
-def _drop_reader(dsn: str, name: str) -> None:
+def drop_reader(dsn: str, name: str) -> None:
     """Drop that role, once its database is gone, which had all its rights."""
     with connect(dsn, "demo") as conn:
         conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))

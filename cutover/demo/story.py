@@ -195,7 +195,8 @@ class Story:
             note(f"{len(plan.moves)} moves, {sum(len(move.sources) for move in plan.moves)} sources")
         with self.screen.step("prepare") as note:
             done = prepare(self.dsn, plan, self.stage.log, compile_now, set_identity=True)
-            note(f"{len(done.steps)} steps, online")
+            as_whom = "" if self.stage.reader else "; readers read as this role, which may not make one for them"
+            note(f"{len(done.steps)} steps, online{as_whom}")
         self._let_read()
         return open_service(self.stage.settings).plan
 

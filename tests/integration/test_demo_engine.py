@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from cutover.demo.check import check_ledger
 from cutover.demo.ledger import Ledger
+from cutover.demo.perform import open_session
+from cutover.demo.stage import drop_reader, make_reader
 from cutover.demo.workload import Transaction, Workload, load_workload
 from cutover.demo.writer import Writer
 from cutover.plan import plan_folder
@@ -182,3 +185,18 @@ def test_a_commit_whose_answer_is_lost_is_resolved_by_asking(own_server: Postgre
         ((kind, key),) = set(writer.ledger.rows) - before
         assert kind == "reservation"
         assert conn.execute("SELECT FROM inventory.stock_reservation WHERE id = %s", [key]).fetchone() == ()
+
+
+def test_readers_have_a_role_of_their_own_where_one_may_be_made(dsn: str, plan_name: str) -> None:
+    poor, made = f"poor_{plan_name}", f"reader_{plan_name}"
+    with connect(dsn, "test") as admin:
+        admin.execute(f"CREATE ROLE {poor} LOGIN PASSWORD 'poor'".encode())
+        try:
+            assert make_reader(conninfo.make_conninfo(dsn, user=poor, password="poor"), made) is None
+            assert make_reader(dsn, made) == made
+            with open_session(dsn, "reader", made) as reader:
+                assert reader.execute("SELECT current_user::text, NOT rolsuper AND NOT rolcanlogin FROM pg_roles WHERE rolname = current_user").fetchone() == (made, True)  # fmt: skip
+        finally:
+            drop_reader(dsn, made)
+            admin.execute(f"DROP ROLE {poor}".encode())
+        assert admin.execute("SELECT FROM pg_roles WHERE rolname IN (%s, %s)", (poor, made)).fetchone() is None
