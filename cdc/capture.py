@@ -193,10 +193,8 @@ class Session:
                 tag = message[25]
                 if tag == 85 or tag == 73 or tag == 68:  # U, I, D
                     first = False
-                    if own_transaction:
-                        continue
                     route = routes[message[26:30]]
-                    if route is None:
+                    if route is None or (own_transaction and route.ours):
                         continue
                     count += 1
                     size = len(message)
