@@ -22,6 +22,9 @@ from sql.names import Name, quote
 Columns = tuple[str, ...] | None  # a column list; None: the whole row, as REPLICA IDENTITY FULL demands
 
 _OPTIONS: Final = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+# Where generated columns can be published, those of a table with REPLICA IDENTITY FULL must be (C4): else the server
+# refuses the application's UPDATE and DELETE. Capture strips them.
+_GENERATED: Final = 180000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +140,19 @@ def publication_exists(conn: Connection, publication: str) -> bool:
 def _create(conn: Connection, publication: str, before: Callable[[], object]) -> None:
     """Create it empty, so that no statement locks more than one table; or set its options right."""
     name = sql.Identifier(publication)
+    generated = conn.info.server_version >= _GENERATED
+    options = sql.SQL(_OPTIONS + (", publish_generated_columns = stored" if generated else ""))
     if not publication_exists(conn, publication):
         with own(conn):
-            conn.execute(sql.SQL("CREATE PUBLICATION {} WITH (" + _OPTIONS + ")").format(name), prepare=False)
+            conn.execute(sql.SQL("CREATE PUBLICATION {} WITH ({})").format(name, options), prepare=False)
         return
     row = conn.execute(
         "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot AND NOT puballtables"
-        " FROM pg_catalog.pg_publication WHERE pubname = %s",
+        " AND coalesce(to_jsonb(p) ->> 'pubgencols' = 's', true)"
+        " FROM pg_catalog.pg_publication p WHERE pubname = %s",
         (publication,),
     ).fetchone()
     if row is not None and not row[0]:
         before()
         with own(conn):
-            conn.execute(sql.SQL("ALTER PUBLICATION {} SET (" + _OPTIONS + ")").format(name), prepare=False)
+            conn.execute(sql.SQL("ALTER PUBLICATION {} SET ({})").format(name, options), prepare=False)
