@@ -7,6 +7,7 @@ and what others made is never replaced.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psycopg
@@ -19,6 +20,7 @@ from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, LockResult, with_lock
 from sql.model import Move
 from sql.names import Name, quote
+from sql.query import tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,9 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
     read, or when something of the application depends on a column that goes away; Busy.
     """
     before = _comment(conn, move.view)
-    new_mapping = before != mapping_mark(move)
-    changed = new_mapping and before is not None
+    changed = before is not None and before != mapping_mark(move)
+    swapped = before is not None and not _reads_its_tables(conn, move)
+    new_mapping = before is None or changed or swapped
     again = changed or not mapping_untouched(conn, move)
     if changed and percent > 0:
         raise Refused(
@@ -102,14 +105,23 @@ def touch_all(conn: Connection, move: Move, what: str) -> None:
 
 def mapping_untouched(conn: Connection, move: Move) -> bool:
     """Is the mapping's view the one that prepare made? PostgreSQL lets nobody retype a column under it, which changes
-    rows without a change in the stream (C10): whoever did, has dropped it, and perhaps made it again. True before the
-    first prepare."""
+    rows without a change in the stream (C10): whoever did, has dropped it, and perhaps made it again. And does it read
+    the tables of its names? Where another has taken one, it reads the old one. True before the first prepare."""
     row = conn.execute(
         "SELECT view_oid IS NULL OR to_regclass(%s)::oid IS NOT DISTINCT FROM view_oid FROM cutover.move"
         " WHERE plan = %s AND move = %s",
         (move.view.sql, move.plan, move.name),
     ).fetchone()
-    return row is None or bool(row[0])
+    return row is None or (bool(row[0]) and _reads_its_tables(conn, move))
+
+
+def _reads_its_tables(conn: Connection, move: Move) -> bool:
+    return _reads_only(conn, move.view, tables_of(move.mapping_sql))
+
+
+def _reads_only(conn: Connection, view: Name, tables: Iterable[Name]) -> bool:
+    parameters = {"view": view.sql, "tables": [table.sql for table in tables]}
+    return conn.execute(load("prepare/reads"), parameters).fetchone() == (True,)
 
 
 def mapping_stands(conn: Connection, move: Move) -> bool:
@@ -130,7 +142,10 @@ def _facade_owner(move: Move) -> str:
 def _facade_stands(conn: Connection, move: Move) -> bool:
     assert move.facade is not None
     columns = facade_columns(conn, move)
-    return _comment(conn, move.facade) == _facade_owner(move) + shape(move, columns)
+    if _comment(conn, move.facade) != _facade_owner(move) + shape(move, columns):
+        return False
+    known = [move.target, move.view, *([move.owned] if move.owned is not None else [])]
+    return _reads_only(conn, move.facade, known)
 
 
 def _remember(conn: Connection, move: Move) -> None:
