@@ -17,7 +17,7 @@ from cdc.frame import CHANGES, WATERMARK
 from cdc.gap import Chapter
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
-from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text, now_us
+from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text
 from cdc.router import Buffer, Route, Router
 from cdc.tail import Tail
 from sql import faultpoints
@@ -294,7 +294,7 @@ class Session:
         for buffer in buffers:
             if buffer.keys or buffer.changes:
                 self._flush(buffer)
-        beginning.lose(self.writer, buffers, self.router.name_of(oid), lsn)
+        beginning.lose(self.writer, buffers, self.router.name_of(oid), lsn, self.control.clock.now_us())
 
     def _truncate(self, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
         """A TRUNCATE is in every partition of the log, and halts the moves that read the table (C8)."""
@@ -308,11 +308,11 @@ class Session:
                     buffer.xid = xid
                     buffer.changes.append(message)
                     buffer.size += len(message)
-            self._halt(oid, f"{self.router.name_of(oid)} was truncated at {lsn_text(lsn)}", lsn)
+            self._halt(oid, f"{self.router.name_of(oid)} was truncated at {lsn_text(lsn)}", lsn, whole=True)
 
-    def _halt(self, oid: int, why: str, lsn: int = 0) -> None:
+    def _halt(self, oid: int, why: str, lsn: int = 0, *, whole: bool = False) -> None:
         for move in self.router.moves_of(oid):
-            self.control.halt(move.name, why, lsn or self.processed)
+            self.control.halt(move.name, why, lsn or self.processed, whole=whole)
 
     # What happens between messages.
 
@@ -354,15 +354,15 @@ class Session:
         sure = self.tail.newest is None  # a watermark of another history would hide what stands before it
         watermark = sure and (self.demanded or self._watermark_due(now))
         for buffer in self.router.all:
-            if buffer.changes or buffer.keys:
+            changed = bool(buffer.changes or buffer.keys)
+            if changed:
                 self._flush(buffer)
-            elif watermark and (last or buffer.lsn < self.processed):
-                mark = frame.encode(WATERMARK, lsn=self.processed, time=now_us())
-                self._append(buffer, mark)
+            if watermark and (buffer.lsn < self.processed or (last and not changed)):
+                self._append(buffer, self._watermark(buffer.move.name))
                 buffer.lsn = self.processed
         if watermark:
             for topic, partition in self.control.silent:
-                self.writer.append(topic, partition, frame.encode(WATERMARK, lsn=self.processed, time=now_us()))
+                self.writer.append(topic, partition, beginning.passing(self.processed, self.control.clock.now_us()))
             self.demanded = self.foreign = False
             self.last_watermark = now
             self.marked = min(buffer.lsn for buffer in self.router.all) if self.router.all else self.processed
@@ -375,11 +375,19 @@ class Session:
         self.flushed = self.capture.changes
         faultpoints.reached("capture.after-append")
 
+    def _watermark(self, move: str) -> bytes:
+        """Where something of a move is left out, it says how far capture has read, and not that all of it is there."""
+        now = self.control.clock.now_us()
+        if move in self.control.lacking:
+            return beginning.passing(self.processed, now)
+        return frame.encode(WATERMARK, lsn=self.processed, time=now)
+
     def _flush(self, buffer: Buffer) -> None:
+        whole = buffer.move.name not in self.control.lacking
         value = frame.encode(
             CHANGES,
-            lsn=self.processed,  # of a transaction that is not read whole: what was before it
-            time=buffer.txns[-1][2] if buffer.txns else now_us(),
+            lsn=self.processed if whole else 0,  # of a transaction that is not read whole: what was before it
+            time=buffer.txns[-1][2] if buffer.txns else self.control.clock.now_us(),
             keys=buffer.keys,
             sources=buffer.sources,
             relations=buffer.relations,
@@ -388,7 +396,8 @@ class Session:
         )
         faultpoints.reached("capture.before-append")
         self._append(buffer, value)
-        buffer.lsn = self.processed
+        if whole:  # else a watermark tells, or the end of the log would seem to be lost
+            buffer.lsn = self.processed
         buffer.clear()
 
     def _append(self, buffer: Buffer, value: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import psycopg
 
 from cdc import slot
+from cdc.clock import Clock
 from cdc.log import Log
 from cdc.publication import read_publication
 from cdc.replication import lsn_number, lsn_text
@@ -42,6 +43,8 @@ class Control:
     def __init__(self, dsn: str, plan: Plan, log: Log) -> None:
         self.plan, self._log = plan, log
         self.silent: list[tuple[str, int]] = []  # (topic, partition) of moves that are not in the plan now
+        self.lacking: set[str] = set()  # moves that this session leaves something out of
+        self.clock = Clock()
         self.conn: Connection = connect(dsn, f"capture {plan.name}", statement_timeout="30s")
 
     def close(self) -> None:
@@ -53,6 +56,7 @@ class Control:
         status = self.slot()
         if status.gap:
             raise Gap(status.gap, cure="cutover heal")
+        self.clock.compare(self.conn)
         self._watched = self.watched_row()
         self._check_publication()
         self._refuse_changed()  # since it was compiled: a source may be missing from the router
@@ -94,6 +98,7 @@ class Control:
     def watch(self) -> None:
         """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""
         self.refuse_watched()
+        self.clock.compare(self.conn)
         for move in self.plan.moves:
             for source in move.sources:
                 oid = self._oid(source.name.sql)
@@ -129,8 +134,11 @@ class Control:
             except psycopg.errors.ObjectNotInPrerequisiteState as error:
                 raise Busy(f"another capture has moved the slot {self.plan.slot}") from error
 
-    def halt(self, move: str, why: str, lsn: int) -> None:
-        """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
+    def halt(self, move: str, why: str, lsn: int, *, whole: bool = False) -> None:
+        """Written before the slot can be confirmed past the cause, so that it cannot be forgotten. `whole`: all that
+        the move's sources have is captured nevertheless."""
+        if not whole:
+            self.lacking.add(move)
         parameters = {"why": why, "lsn": lsn_text(lsn), "plan": self.plan.name, "move": move}
         with own(self.conn):
             written = self.conn.execute(load("capture/halt"), parameters).rowcount

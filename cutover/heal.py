@@ -253,8 +253,8 @@ def _clear(conn: Connection, plan: Plan, moves: Sequence[str], healing: Healing)
                 (plan.name,),
             )
         conn.execute(
-            "UPDATE cutover.move SET healed_lsn = greatest(healed_lsn, halted_lsn), halted = NULL, halted_lsn = NULL"
-            " WHERE plan = %s AND move = ANY(%s)",
+            "UPDATE cutover.move SET healed_lsn = greatest(healed_lsn, halted_lsn), halted = NULL, halted_lsn = NULL,"
+            " touched_until = pg_current_wal_insert_lsn(), touched_offsets = NULL WHERE plan = %s AND move = ANY(%s)",
             (plan.name, list(moves)),
         )
         conn.execute(load("heal/restart_backfill").encode(), {"plan": plan.name, "moves": list(moves)})
