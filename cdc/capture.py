@@ -11,6 +11,7 @@ from collections.abc import Callable
 from zlib import crc32
 
 from cdc import backlog, beginning, frame, pgoutput
+from cdc.advance import Advance
 from cdc.backlog import Backlog, NoRoom
 from cdc.control import Control
 from cdc.frame import CHANGES, WATERMARK
@@ -104,6 +105,7 @@ class Session:
         self.pace = Pace(time.monotonic())
         self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
+        self.advance = Advance(capture.dsn, capture.plan.slot)
         self.last_advance, self.advance_pause = time.monotonic(), ADVANCE
 
     def run(self, stop: threading.Event) -> None:
@@ -139,10 +141,10 @@ class Session:
         try:
             self._loop(waiting, stop)
             self._settle(stop)
-            if not stop.is_set():
-                self._advance()
+            self._advance_whole(stop)
         finally:
             waiting.close()
+            self.advance.close()
 
     def _follow(self, stop: threading.Event) -> None:
         """Read the stream until stopped."""
@@ -435,14 +437,25 @@ class Session:
         if isinstance(self.reading, Backlog) and time.monotonic() - self.last_advance > self.advance_pause:
             self._advance()
 
-    def _advance(self) -> None:
-        """The slot itself, which a backlog's readers leave where it is."""
-        started = time.monotonic()
-        if self.told > self.slot_at:
-            self.control.advance(self.told)
+    def _advance(self) -> bool:
+        """Move the slot itself, which a backlog's readers leave where it is, a step further; True once it is as far as
+        the log. Nobody waits for the server, which may look through WAL for long."""
+        if self.advance.busy:
+            if not self.advance.done():
+                return False
             self.slot_at = self.control.slot().confirmed_lsn or 0
-        self.last_advance = time.monotonic()
-        self.advance_pause = max(ADVANCE, 20 * (self.last_advance - started))
+            self.last_advance = time.monotonic()
+            self.advance_pause = max(ADVANCE, 20 * self.advance.took)
+        elif self.told > self.slot_at and self.tail.newest is None:  # until then the slot must stand where it stood
+            self.advance.ask(self.told)
+            return False
+        return self.told <= self.slot_at or self.tail.newest is not None
+
+    def _advance_whole(self, stop: threading.Event) -> None:
+        """At the end of a backlog, before the stream can have the slot."""
+        while not stop.is_set() and not self._advance():
+            self.capture.beat = time.monotonic()
+            stop.wait(0.02)
 
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:

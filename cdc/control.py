@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-import psycopg
-
 from cdc import slot
 from cdc.clock import Clock
 from cdc.log import Log
@@ -121,18 +119,6 @@ class Control:
         self.refuse_watched()
         with own(self.conn):
             self.conn.execute(load("capture/confirm"), (lsn_text(lsn), self.plan.name), prepare=True)
-
-    def advance(self, lsn: int) -> None:
-        """Move the slot over what the log has acknowledged, where no stream tells it. Takes as long as the server takes
-        to look through the WAL in between."""
-        with self.conn.transaction():
-            self.conn.execute("SET LOCAL statement_timeout = 0")
-            try:
-                self.conn.execute("SELECT pg_replication_slot_advance(%s, %s)", (self.plan.slot, lsn_text(lsn)))
-            except psycopg.errors.ObjectInUse as error:
-                raise Busy(f"another capture runs: {error}", cure="one capture per plan; stop the other") from error
-            except psycopg.errors.ObjectNotInPrerequisiteState as error:
-                raise Busy(f"another capture has moved the slot {self.plan.slot}") from error
 
     def halt(self, move: str, why: str, lsn: int, *, whole: bool = False) -> None:
         """Written before the slot can be confirmed past the cause, so that it cannot be forgotten. `whole`: all that
