@@ -6,7 +6,7 @@ it loses the old key of a DELETE or a key change (C5). It is offered, not impose
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -159,9 +159,14 @@ def build_index(conn: Connection, remedy: Remedy) -> None:
 
 
 def apply_identity(
-    conn: Connection, remedy: Remedy, publication_change: tuple[str, ...] = (), lock_timeout_ms: int = 75
+    conn: Connection,
+    remedy: Remedy,
+    publication_change: tuple[str, ...] = (),
+    lock_timeout_ms: int = 75,
+    changed: Callable[[Connection], object] = lambda conn: None,
 ) -> int:
     """Set the identity, together with what the publication needs for it, in one short transaction; the attempts.
+    `changed` is called in it.
 
     A column list must cover the identity at every moment, or the application's UPDATE fails.
     """
@@ -170,5 +175,6 @@ def apply_identity(
     def change(conn: Connection) -> None:
         for statement in (remedy.apply, *publication_change):
             conn.execute(statement.encode(), prepare=False)
+        changed(conn)
 
     return with_lock(conn, [remedy.table], change, lock_timeout_ms=lock_timeout_ms).attempts

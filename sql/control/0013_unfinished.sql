@@ -51,3 +51,6 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- The publication as a prepare that is at work on it, or was killed there, left it with its last change.
+ALTER TABLE cutover.plan ADD COLUMN publication_expected jsonb;
