@@ -160,6 +160,10 @@ class Stage:
                 self.log.delete_topic(move.topic)
         self.log.close()
         with psycopg.connect(self.server, autocommit=True) as admin:
+            ended = (
+                "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE database = %s AND active"
+            )
+            admin.execute(ended, (self.name,))
             for (slot,) in admin.execute(
                 "SELECT slot_name FROM pg_replication_slots WHERE database = %s", (self.name,)
             ).fetchall():

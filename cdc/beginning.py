@@ -1,4 +1,5 @@
-"""Beginnings: marks in every partition of where capture begins, again, to follow which slot; and of sources it lost.
+"""Marks in every partition: beginnings, where capture begins, again, to follow which slot; sources that it lost; how
+far it has read where the log is not whole.
 
 From a beginning on the log has every commit of that slot in order, those too that stand before the mark already: a
 capture that was killed appends them once more. Whoever reads the log as a history needs to know; consumers do not.
@@ -15,7 +16,7 @@ import orjson
 from cdc import frame
 from cdc.frame import WATERMARK, Frame
 from cdc.log import LogWriter
-from cdc.replication import lsn_number, lsn_text, now_us
+from cdc.replication import lsn_number, lsn_text
 from cdc.router import Buffer
 from sql.connection import Connection
 from sql.errors import Gap
@@ -24,6 +25,7 @@ from sql.model import Move, Plan
 
 _MARK: Final = b'{"slot":'
 _LOST: Final = b'{"lost":'
+_PASSED: Final = b'{"passed":'
 
 Chapter = tuple[str, str, int, str | None]
 
@@ -94,9 +96,24 @@ def _mark(
     return Beginning(system, point, healed, None, lsn_number(confirmed), again), int(time)
 
 
-def lose(writer: LogWriter, buffers: Iterable[Buffer], source: str, lsn: int) -> None:
+def passing(lsn: int, time: int) -> bytes:
+    """A watermark of a partition that capture leaves something out of: it has read so far, and nobody has applied all
+    that came before."""
+    return frame.encode(WATERMARK, lsn=0, time=time, relations=[orjson.dumps({"passed": lsn_text(lsn)})])
+
+
+def reached(found: Frame) -> int:
+    """The LSN up to which capture had read when it appended a frame; 0: it does not say. Not all of that needs to be in
+    the log: what is, the frame's own LSN tells."""
+    if found.lsn or found.kind != WATERMARK:
+        return found.lsn
+    lines = found.relations()
+    return lsn_number(orjson.loads(lines[0])["passed"]) if lines and lines[0].startswith(_PASSED) else 0
+
+
+def lose(writer: LogWriter, buffers: Iterable[Buffer], source: str, lsn: int, time: int) -> None:
     """Note in these partitions, which must have been flushed, that a source's changes come up to an LSN and no more."""
-    value = frame.encode(WATERMARK, lsn=lsn, time=now_us(), relations=[orjson.dumps({"lost": source})])
+    value = frame.encode(WATERMARK, lsn=lsn, time=time, relations=[orjson.dumps({"lost": source})])
     for buffer in buffers:
         writer.append(buffer.move.topic, buffer.partition, value)
 

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from zlib import crc32
 
 from cdc import backlog, beginning, frame, pgoutput
+from cdc.advance import Advance
 from cdc.backlog import Backlog, NoRoom
 from cdc.control import Control
 from cdc.frame import CHANGES, WATERMARK
 from cdc.gap import Chapter
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
-from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text, now_us
+from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text
 from cdc.router import Buffer, Route, Router
 from cdc.tail import Tail
 from sql import faultpoints
@@ -104,6 +105,7 @@ class Session:
         self.pace = Pace(time.monotonic())
         self.flushed = 0  # changes captured up to the last flush of all partitions
         self.last_flush = self.last_watermark = self.last_feedback = self.last_confirm = self.last_watch = 0.0
+        self.advance = Advance(capture.dsn, capture.plan.slot)
         self.last_advance, self.advance_pause = time.monotonic(), ADVANCE
 
     def run(self, stop: threading.Event) -> None:
@@ -139,10 +141,10 @@ class Session:
             self._begin()  # the server decodes meanwhile
             self._loop(waiting, stop)
             self._settle(stop)
-            if not stop.is_set():
-                self._advance()
+            self._advance_whole(stop)
         finally:
             waiting.close()
+            self.advance.close()
 
     def _follow(self, stop: threading.Event) -> None:
         """Read the stream until stopped."""
@@ -193,10 +195,8 @@ class Session:
                 tag = message[25]
                 if tag == 85 or tag == 73 or tag == 68:  # U, I, D
                     first = False
-                    if own_transaction:
-                        continue
                     route = routes[message[26:30]]
-                    if route is None:
+                    if route is None or (own_transaction and route.ours):
                         continue
                     count += 1
                     size = len(message)
@@ -296,7 +296,7 @@ class Session:
         for buffer in buffers:
             if buffer.keys or buffer.changes:
                 self._flush(buffer)
-        beginning.lose(self.writer, buffers, self.router.name_of(oid), lsn)
+        beginning.lose(self.writer, buffers, self.router.name_of(oid), lsn, self.control.clock.now_us())
 
     def _truncate(self, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
         """A TRUNCATE is in every partition of the log, and halts the moves that read the table (C8)."""
@@ -310,11 +310,11 @@ class Session:
                     buffer.xid = xid
                     buffer.changes.append(message)
                     buffer.size += len(message)
-            self._halt(oid, f"{self.router.name_of(oid)} was truncated at {lsn_text(lsn)}", lsn)
+            self._halt(oid, f"{self.router.name_of(oid)} was truncated at {lsn_text(lsn)}", lsn, whole=True)
 
-    def _halt(self, oid: int, why: str, lsn: int = 0) -> None:
+    def _halt(self, oid: int, why: str, lsn: int = 0, *, whole: bool = False) -> None:
         for move in self.router.moves_of(oid):
-            self.control.halt(move.name, why, lsn or self.processed)
+            self.control.halt(move.name, why, lsn or self.processed, whole=whole)
 
     # What happens between messages.
 
@@ -356,15 +356,15 @@ class Session:
         sure = self.tail.newest is None  # a watermark of another history would hide what stands before it
         watermark = sure and (self.demanded or self._watermark_due(now))
         for buffer in self.router.all:
-            if buffer.changes or buffer.keys:
+            changed = bool(buffer.changes or buffer.keys)
+            if changed:
                 self._flush(buffer)
-            elif watermark and (last or buffer.lsn < self.processed):
-                mark = frame.encode(WATERMARK, lsn=self.processed, time=now_us())
-                self._append(buffer, mark)
+            if watermark and (buffer.lsn < self.processed or (last and not changed)):
+                self._append(buffer, self._watermark(buffer.move.name))
                 buffer.lsn = self.processed
         if watermark:
             for topic, partition in self.control.silent:
-                self.writer.append(topic, partition, frame.encode(WATERMARK, lsn=self.processed, time=now_us()))
+                self.writer.append(topic, partition, beginning.passing(self.processed, self.control.clock.now_us()))
             self.demanded = self.foreign = False
             self.last_watermark = now
             self.marked = min(buffer.lsn for buffer in self.router.all) if self.router.all else self.processed
@@ -377,11 +377,19 @@ class Session:
         self.flushed = self.capture.changes
         faultpoints.reached("capture.after-append")
 
+    def _watermark(self, move: str) -> bytes:
+        """Where something of a move is left out, it says how far capture has read, and not that all of it is there."""
+        now = self.control.clock.now_us()
+        if move in self.control.lacking:
+            return beginning.passing(self.processed, now)
+        return frame.encode(WATERMARK, lsn=self.processed, time=now)
+
     def _flush(self, buffer: Buffer) -> None:
+        whole = buffer.move.name not in self.control.lacking
         value = frame.encode(
             CHANGES,
-            lsn=self.processed,  # of a transaction that is not read whole: what was before it
-            time=buffer.txns[-1][2] if buffer.txns else now_us(),
+            lsn=self.processed if whole else 0,  # of a transaction that is not read whole: what was before it
+            time=buffer.txns[-1][2] if buffer.txns else self.control.clock.now_us(),
             keys=buffer.keys,
             sources=buffer.sources,
             relations=buffer.relations,
@@ -390,7 +398,8 @@ class Session:
         )
         faultpoints.reached("capture.before-append")
         self._append(buffer, value)
-        buffer.lsn = self.processed
+        if whole:  # else a watermark tells, or the end of the log would seem to be lost
+            buffer.lsn = self.processed
         buffer.clear()
 
     def _append(self, buffer: Buffer, value: bytes) -> None:
@@ -428,14 +437,25 @@ class Session:
         if isinstance(self.reading, Backlog) and time.monotonic() - self.last_advance > self.advance_pause:
             self._advance()
 
-    def _advance(self) -> None:
-        """The slot itself, which a backlog's readers leave where it is."""
-        started = time.monotonic()
-        if self.told > self.slot_at:
-            self.control.advance(self.told)
+    def _advance(self) -> bool:
+        """Move the slot itself, which a backlog's readers leave where it is, a step further; True once it is as far as
+        the log. Nobody waits for the server, which may look through WAL for long."""
+        if self.advance.busy:
+            if not self.advance.done():
+                return False
             self.slot_at = self.control.slot().confirmed_lsn or 0
-        self.last_advance = time.monotonic()
-        self.advance_pause = max(ADVANCE, 20 * (self.last_advance - started))
+            self.last_advance = time.monotonic()
+            self.advance_pause = max(ADVANCE, 20 * self.advance.took)
+        elif self.told > self.slot_at and self.tail.newest is None:  # until then the slot must stand where it stood
+            self.advance.ask(self.told)
+            return False
+        return self.told <= self.slot_at or self.tail.newest is not None
+
+    def _advance_whole(self, stop: threading.Event) -> None:
+        """At the end of a backlog, before the stream can have the slot."""
+        while not stop.is_set() and not self._advance():
+            self.capture.beat = time.monotonic()
+            stop.wait(0.02)
 
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-import psycopg
-
 from cdc import slot
+from cdc.clock import Clock
 from cdc.log import Log
 from cdc.publication import read_publication
 from cdc.replication import lsn_number, lsn_text
@@ -42,6 +41,8 @@ class Control:
     def __init__(self, dsn: str, plan: Plan, log: Log) -> None:
         self.plan, self._log = plan, log
         self.silent: list[tuple[str, int]] = []  # (topic, partition) of moves that are not in the plan now
+        self.lacking: set[str] = set()  # moves that this session leaves something out of
+        self.clock = Clock()
         self.conn: Connection = connect(dsn, f"capture {plan.name}", statement_timeout="30s")
 
     def close(self) -> None:
@@ -53,6 +54,7 @@ class Control:
         status = self.slot()
         if status.gap:
             raise Gap(status.gap, cure="cutover heal")
+        self.clock.compare(self.conn)
         self._watched = self.watched_row()
         self._check_publication()
         self._refuse_changed()  # since it was compiled: a source may be missing from the router
@@ -94,6 +96,7 @@ class Control:
     def watch(self) -> None:
         """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""
         self.refuse_watched()
+        self.clock.compare(self.conn)
         for move in self.plan.moves:
             for source in move.sources:
                 oid = self._oid(source.name.sql)
@@ -117,20 +120,11 @@ class Control:
         with own(self.conn):
             self.conn.execute(load("capture/confirm"), (lsn_text(lsn), self.plan.name), prepare=True)
 
-    def advance(self, lsn: int) -> None:
-        """Move the slot over what the log has acknowledged, where no stream tells it. Takes as long as the server takes
-        to look through the WAL in between."""
-        with self.conn.transaction():
-            self.conn.execute("SET LOCAL statement_timeout = 0")
-            try:
-                self.conn.execute("SELECT pg_replication_slot_advance(%s, %s)", (self.plan.slot, lsn_text(lsn)))
-            except psycopg.errors.ObjectInUse as error:
-                raise Busy(f"another capture runs: {error}", cure="one capture per plan; stop the other") from error
-            except psycopg.errors.ObjectNotInPrerequisiteState as error:
-                raise Busy(f"another capture has moved the slot {self.plan.slot}") from error
-
-    def halt(self, move: str, why: str, lsn: int) -> None:
-        """Written before the slot can be confirmed past the cause, so that it cannot be forgotten."""
+    def halt(self, move: str, why: str, lsn: int, *, whole: bool = False) -> None:
+        """Written before the slot can be confirmed past the cause, so that it cannot be forgotten. `whole`: all that
+        the move's sources have is captured nevertheless."""
+        if not whole:
+            self.lacking.add(move)
         parameters = {"why": why, "lsn": lsn_text(lsn), "plan": self.plan.name, "move": move}
         with own(self.conn):
             written = self.conn.execute(load("capture/halt"), parameters).rowcount

@@ -6,7 +6,7 @@ it loses the old key of a DELETE or a key change (C5). It is offered, not impose
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,7 +15,7 @@ from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
 from sql.identity import identity_cure
-from sql.lock import with_lock
+from sql.lock import build_patiently, with_lock
 from sql.model import Identity, Move
 from sql.names import Name, split
 
@@ -34,10 +34,14 @@ class TableIdentity:
     primary_key: tuple[str, ...]
     not_null: frozenset[str]
     columns: tuple[str, ...]  # in table order, without generated ones
+    virtual: bool = False  # has it a virtual generated column? PostgreSQL refuses it within FULL
 
     def serves(self, key: Iterable[str]) -> bool:
-        """Do UPDATE and DELETE stay possible when published, and carry the old `key`?"""
-        return self.kind == "full" or (bool(self.identity) and set(key) <= set(self.identity))
+        """Do UPDATE and DELETE stay possible when published, and carry the old `key`? No identity that holds a
+        generated column does: no column list has one."""
+        if self.kind == "full":
+            return not self.virtual
+        return bool(self.identity) and set(key) <= set(self.identity) <= set(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,9 @@ def read_identities(conn: Connection, tables: Iterable[Name]) -> list[TableIdent
             primary_key=tuple(primary),
             not_null=frozenset(not_null),
             columns=tuple(columns),
+            virtual=virtual,
         )
-        for root_schema, root, schema, table, partitioned, kind, identity, primary, not_null, columns in rows
+        for root_schema, root, schema, table, partitioned, kind, identity, primary, not_null, columns, virtual in rows
     ]
 
 
@@ -98,12 +103,17 @@ def remedy(found: TableIdentity, key: tuple[str, ...], root: Table) -> Remedy:
     """The cheapest identity that carries the key, as `cutover plan --check` names it too.
 
     Of a partitioned table every partition is looked at by itself: its primary key when that is enough, else FULL.
+    Raises Refused where PostgreSQL takes none.
     """
     if found.partitioned:
-        if found.primary_key and set(key) <= set(found.primary_key):
+        if found.primary_key and set(key) <= set(found.primary_key) <= set(found.columns):
             return Remedy(found.root, found.table, "default", found.primary_key, None, None, _set(found, "DEFAULT"))
-        return Remedy(found.root, found.table, "full", (), None, None, _set(found, "FULL"))
-    *build, apply = identity_cure(root, [key]).statements
+        if not found.virtual:
+            return Remedy(found.root, found.table, "full", (), None, None, _set(found, "FULL"))
+    cure = identity_cure(root, [key])
+    if not cure.statements:
+        raise Refused(f"{found.table} cannot be published: PostgreSQL takes no identity for it", cure=cure.cost)
+    *build, apply = cure.statements
     if apply == _set(found, "FULL"):
         return Remedy(found.root, found.table, "full", (), None, None, apply)
     index = split(apply.partition(" USING INDEX ")[2])[0]
@@ -132,7 +142,7 @@ def refuse(needed: Iterable[Remedy]) -> None:
 def build_index(conn: Connection, remedy: Remedy) -> None:
     """Build the identity index without blocking writers. What a killed build left behind is dropped first.
 
-    `conn` is in autocommit mode. Waits for transactions that are older; nobody waits for it.
+    `conn` is in autocommit mode. Waits for transactions that are older, Busy names them; nobody waits for it.
     """
     if remedy.build is None or remedy.index is None:
         return
@@ -145,13 +155,18 @@ def build_index(conn: Connection, remedy: Remedy) -> None:
         if usable and tuple(columns) == remedy.columns:
             return
         conn.execute(f"DROP INDEX CONCURRENTLY {Name(remedy.table.schema, remedy.index).sql}".encode(), prepare=False)
-    conn.execute(remedy.build.encode(), prepare=False)
+    build_patiently(conn, [remedy.table], remedy.build)
 
 
 def apply_identity(
-    conn: Connection, remedy: Remedy, publication_change: tuple[str, ...] = (), lock_timeout_ms: int = 75
+    conn: Connection,
+    remedy: Remedy,
+    publication_change: tuple[str, ...] = (),
+    lock_timeout_ms: int = 75,
+    changed: Callable[[Connection], object] = lambda conn: None,
 ) -> int:
     """Set the identity, together with what the publication needs for it, in one short transaction; the attempts.
+    `changed` is called in it.
 
     A column list must cover the identity at every moment, or the application's UPDATE fails.
     """
@@ -160,5 +175,6 @@ def apply_identity(
     def change(conn: Connection) -> None:
         for statement in (remedy.apply, *publication_change):
             conn.execute(statement.encode(), prepare=False)
+        changed(conn)
 
     return with_lock(conn, [remedy.table], change, lock_timeout_ms=lock_timeout_ms).attempts

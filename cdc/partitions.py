@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from cdc.identity import remedies
 from sql.connection import Connection, own
+from sql.errors import Refused
 from sql.files import load
 from sql.model import Move
 from sql.names import Name
@@ -63,8 +64,9 @@ def mark(conn: Connection, move: Move) -> None:
 
 
 def hidden(conn: Connection, move: Move) -> list[tuple[str, str]]:
-    """What hangs below the move's sources and is not streamed: why, and the cure."""
-    rows = conn.execute(load("partitions/unstreamed"), _parameters(move)).fetchall()
+    """What hangs below the move's sources and its target and is not in the WAL: why, and the cure."""
+    tables = [*_parameters(move)["tables"], *([move.target_oid] if move.target_oid else [])]
+    rows = conn.execute(load("partitions/unstreamed"), {"tables": tables}).fetchall()
     return [(f"{Name(schema, table)} {why}", cure) for schema, table, why, cure in rows]
 
 
@@ -72,7 +74,10 @@ def unstreamed(conn: Connection, move: Move) -> tuple[str, str] | None:
     """What of a source's rows the stream does not have, or not whole, and the cure; None when it has all."""
     for why, cure in hidden(conn, move):
         return why, f"ALTER TABLE with {cure}, then cutover heal"
-    needed = remedies(conn, [move])
+    try:
+        needed = remedies(conn, [move])
+    except Refused as error:
+        return error.args[0], f"{error.cure}, then cutover heal"
     if needed:
         why = f"{needed[0].table} has no replica identity with the target's key: its UPDATE and DELETE fail, or hide it"
         return why, "cutover prepare --set-identity, then cutover heal"

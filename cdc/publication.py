@@ -22,6 +22,9 @@ from sql.names import Name, quote
 Columns = tuple[str, ...] | None  # a column list; None: the whole row, as REPLICA IDENTITY FULL demands
 
 _OPTIONS: Final = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+# Where generated columns can be published, those of a table with REPLICA IDENTITY FULL must be (C4): else the server
+# refuses the application's UPDATE and DELETE. Capture strips them.
+_GENERATED: Final = 180000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +43,19 @@ def ensure_publication(
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     on_added: Callable[[Connection, Name], object] = lambda conn, table: None,
     before: Callable[[], object] = lambda: None,
+    changed: Callable[[Connection], object] = lambda conn: None,
 ) -> PublicationReport:
     """Make the publication hold exactly the streamed sources of `moves`. Idempotent, online, resumable.
 
     Each table is changed in a transaction of its own, under SHARE UPDATE EXCLUSIVE, which blocks no reads or writes.
     `before` is called before anything is changed, `on_added` in the transaction that adds a table: changes before it
-    are not in the log.
+    are not in the log. `changed` in every transaction that changed the publication.
     Raises Refused, before anything is changed, when a source has no usable replica identity; Busy.
     """
     moves = tuple(moves)
     refuse(remedies(conn, moves))
     wanted = column_lists(conn, moves)
-    _create(conn, publication, before)
+    _create(conn, publication, before, changed)
     published = read_publication(conn, publication)
     added = tuple(name for name in wanted if name not in published)
     altered = tuple(name for name in wanted if name in published and published[name] != wanted[name])
@@ -67,6 +71,7 @@ def ensure_publication(
             if table in added:
                 on_added(conn, table)
             refuse(needed for needed in remedies(conn, readers) if needed.root == table)
+            changed(conn)
 
         with_lock(conn, [table], run, mode="SHARE UPDATE EXCLUSIVE", lock_timeout_ms=lock_timeout_ms)
 
@@ -134,19 +139,26 @@ def publication_exists(conn: Connection, publication: str) -> bool:
     return conn.execute(query, (publication,)).fetchone() is not None
 
 
-def _create(conn: Connection, publication: str, before: Callable[[], object]) -> None:
+def _create(
+    conn: Connection, publication: str, before: Callable[[], object], changed: Callable[[Connection], object]
+) -> None:
     """Create it empty, so that no statement locks more than one table; or set its options right."""
     name = sql.Identifier(publication)
+    generated = conn.info.server_version >= _GENERATED
+    options = sql.SQL(_OPTIONS + (", publish_generated_columns = stored" if generated else ""))
     if not publication_exists(conn, publication):
         with own(conn):
-            conn.execute(sql.SQL("CREATE PUBLICATION {} WITH (" + _OPTIONS + ")").format(name), prepare=False)
+            conn.execute(sql.SQL("CREATE PUBLICATION {} WITH ({})").format(name, options), prepare=False)
+            changed(conn)
         return
     row = conn.execute(
         "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot AND NOT puballtables"
-        " FROM pg_catalog.pg_publication WHERE pubname = %s",
+        " AND coalesce(to_jsonb(p) ->> 'pubgencols' = 's', true)"
+        " FROM pg_catalog.pg_publication p WHERE pubname = %s",
         (publication,),
     ).fetchone()
     if row is not None and not row[0]:
         before()
         with own(conn):
-            conn.execute(sql.SQL("ALTER PUBLICATION {} SET (" + _OPTIONS + ")").format(name), prepare=False)
+            conn.execute(sql.SQL("ALTER PUBLICATION {} SET ({})").format(name, options), prepare=False)
+            changed(conn)

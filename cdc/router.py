@@ -14,6 +14,7 @@ from cdc.pgoutput import Relation, Value
 from sql.errors import Halted
 from sql.model import Move, Plan, Source
 from sql.names import Name
+from sql.uses import written
 
 logger = logging.getLogger("cutover.capture")
 
@@ -68,6 +69,7 @@ class Route:
 
     `simple`: one lane, a key of one column, no columns to strip: capture reads the key in place.
     `strip`: positions to keep where a table sends more than may enter the log (REPLICA IDENTITY FULL).
+    `ours`: the service writes it, and reads none of its own writes again (C12).
     """
 
     source: str
@@ -77,6 +79,7 @@ class Route:
     before: int
     buffers: list[Buffer]
     strip: tuple[int, ...] | None
+    ours: bool = False
 
     def spread(self, message: bytes) -> tuple[bytes, list[tuple[Buffer, bytes]]]:
         """The message as the log may have it, and each (buffer, key) it belongs to.
@@ -145,7 +148,11 @@ class Router:
         self.buffers = {move.name: [Buffer(move, at) for at in range(move.partitions)] for move in plan.moves}
         self.all = [buffer for buffers in self.buffers.values() for buffer in buffers]
         self._sources: dict[int, list[tuple[Move, Source]]] = {}
+        # What converge and annotations write. What else is in such a transaction a trigger or a cascade of the target
+        # wrote, and nobody but the stream tells of it.
+        self._ours: set[tuple[str | None, str]] = set()
         for move in plan.moves:
+            self._ours |= {(move.target.schema, move.target.relation), *written(move.annotate_sql or "")}
             for source in move.sources:
                 if source.keys:
                     self._sources.setdefault(source.oid, []).append((move, source))
@@ -198,5 +205,6 @@ class Router:
         )
         simple = len(lanes) == 1 and len(lanes[0].positions) == 1 and strip is None
         return Route(
-            source.name.sql, described, lanes, simple, lanes[0].positions[0] if simple else 0, lanes[0].buffers, strip
-        )
+            source.name.sql, described, lanes, simple, lanes[0].positions[0] if simple else 0, lanes[0].buffers, strip,
+            bool({(source.name.schema, source.name.relation), (None, source.name.relation)} & self._ours),
+        )  # fmt: skip

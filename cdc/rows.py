@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from cdc import frame, pgoutput
+from cdc import frame
 from cdc.frame import Frame
 from cdc.log import LogWriter
 from cdc.replication import lsn_number, lsn_text
@@ -70,9 +70,26 @@ class _Portion:
     more: bool = False
 
 
-def insert(oid: int, values: tuple[bytes | None, ...]) -> bytes:
+# Before a value in a message: that it is text, and how long. Most are short, and a backfill packs tens of millions.
+_SHORT: Final = tuple(b"t" + length.to_bytes(4, "big") for length in range(256))
+
+
+def insert_head(oid: int, columns: int) -> bytes:
+    """How the Insert messages of a table begin."""
+    return b"I" + oid.to_bytes(4, "big") + b"N" + columns.to_bytes(2, "big")
+
+
+def insert(head: bytes, values: Sequence[bytes | None]) -> bytes:
     """A row as the Insert message that would have brought it."""
-    return b"I" + oid.to_bytes(4, "big") + b"N" + pgoutput.pack_row(values)
+    parts = [head]
+    for value in values:
+        if value is None:
+            parts.append(b"n")
+        else:
+            size = len(value)
+            parts.append(_SHORT[size] if size < 256 else b"t" + size.to_bytes(4, "big"))
+            parts.append(value)
+    return b"".join(parts)
 
 
 def append(writer: LogWriter, move: Move, seen: Seen, keys: Iterable[tuple[str, ...]], tables: Sequence[Table]) -> None:
@@ -113,14 +130,23 @@ def mark(writer: LogWriter, move: Move, seen: Seen, what: Mark) -> None:
 def _portions(keys: list[bytes], found: dict[bytes, list[tuple[str, bytes]]]) -> Iterator[_Portion]:
     portion = _Portion()
     for key in keys:
-        rows = [(source, message) for source, message in found[key] if len(message) <= LARGEST]
-        large = {(source, key.decode()) for source, message in found[key] if len(message) > LARGEST}
-        size = len(key) + 4 + sum(len(message) + 4 for _, message in rows)
+        rows, large, size = found[key], None, len(key) + 4
+        for _, message in rows:
+            size += len(message) + 4
+        if size > LARGEST:  # then one of them may be too large
+            large = {(source, key.decode()) for source, message in rows if len(message) > LARGEST}
+            rows = [(source, message) for source, message in rows if len(message) <= LARGEST]
+            size = len(key) + 4 + sum(len(message) + 4 for _, message in rows)
         if portion.keys and (portion.size + size > LIMIT or len(portion.keys) >= KEYS_PER_FRAME):
             yield portion
             portion = _Portion()
         portion.keys.append(key)
-        portion.large |= large
+        if large:
+            portion.large |= large
+        if portion.size + size <= LIMIT:
+            portion.rows += [message for _, message in rows]
+            portion.size += size
+            continue
         portion.size += len(key) + 4
         for _, message in rows:
             if portion.rows and portion.size + len(message) > LIMIT:  # of this key alone

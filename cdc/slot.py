@@ -6,6 +6,7 @@ Progress belongs to system id + slot + consistent point, not to the slot's name 
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,10 @@ from cdc.replication import lsn_number
 from sql.connection import Connection, own
 from sql.errors import Busy, Refused
 from sql.files import load
+from sql.lock import writers
 from sql.model import Plan
+
+logger = logging.getLogger("cutover.prepare")
 
 SLOT_NAME: Final = re.compile(r"[a-z0-9_]{1,63}\Z")
 CREATE_TIMEOUT: Final = 600.0  # seconds: a new slot waits for every transaction that is writing
@@ -143,6 +147,8 @@ def _read(conn: Connection, slot: str) -> dict[str, Any] | None:
 
 
 def _create(conn: Connection, slot: str, timeout: float) -> str:
+    if waiting := writers(conn):
+        logger.info("the slot %s starts once these have ended: %s", slot, "; ".join(waiting[:5]))
     try:
         with conn.transaction():
             conn.execute("SELECT set_config('statement_timeout', %s, true)", (f"{int(timeout * 1000)}ms",))
@@ -150,9 +156,10 @@ def _create(conn: Connection, slot: str, timeout: float) -> str:
             query = f"SELECT lsn FROM pg_create_logical_replication_slot(%s, 'pgoutput'{failover})"
             row = _one(conn, query, (slot,))
     except psycopg.errors.QueryCanceled as error:
+        who = "; ".join(writers(conn)[:5]) or "they are gone by now"
         raise Busy(
-            f"the slot {slot} cannot start: transactions that write have not ended for {timeout:g} s",
-            cure="end long transactions (pg_stat_activity, pg_prepared_xacts), then run the same command again",
+            f"the slot {slot} cannot start: transactions that write have not ended for {timeout:g} s: {who}",
+            cure="end them (pg_terminate_backend, or COMMIT or ROLLBACK PREPARED), then run the same command again",
         ) from error
     except psycopg.errors.ConfigurationLimitExceeded as error:
         raise Refused("the server has no replication slot free", cure="raise max_replication_slots") from error

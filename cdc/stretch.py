@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cdc import frame
+from cdc.beginning import reached
 from cdc.frame import ASKED, Frame
 from cdc.log import Log, LogReader
 from sql.errors import Unreachable, UsageError
@@ -147,4 +148,4 @@ def _reach(reader: LogReader, topic: str, partition: int, offset: int, end: int)
 
 def reach(found: Frame) -> int:
     """The LSN of the newest commit that a frame knows of: the one it completes, or one whose changes it begins."""
-    return max([found.lsn, *(each.commit_lsn for each in found.transactions())])
+    return max([reached(found), *(each.commit_lsn for each in found.transactions())])

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cdc import frame
+from cdc.beginning import reached
 from cdc.frame import Frame, Transaction
 from cdc.log import Log, LogReader
 from cdc.replication import lsn_text
@@ -122,7 +123,7 @@ def _claim(value: bytes) -> Tail:
     except frame.UnreadableFrame:  # stops its consumer; here it says nothing
         return Tail()
     transactions = read.transactions()
-    return Tail(read.lsn, transactions[-1] if transactions else None)
+    return Tail(reached(read), transactions[-1] if transactions else None)
 
 
 def _beyond(claim: Tail, confirmed: int) -> Tail:

@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from cdc.replication import lsn_number
-from cdc.rows import Seen, Table, insert
+from cdc.rows import Seen, Table, insert, insert_head
 from sql import render
 from sql.connection import Connection
 from sql.files import load
@@ -53,10 +53,15 @@ class RowReader:
         result = cursor.pgresult  # as text: a value's output, which is what the stream sends
         assert result is not None
         rows = []
+        value, columns, head = result.get_value, range(result.nfields), insert_head(each.source.oid, result.nfields)
+        single = each.key[0] if len(each.key) == 1 else None
         for at in range(result.ntuples):
-            values = tuple(result.get_value(at, column) for column in range(result.nfields))
-            key = b"\0".join(values[part] or b"" for part in each.key)
-            rows.append((key, insert(each.source.oid, values)))
+            values = [value(at, column) for column in columns]
+            if single is not None:
+                key = values[single] or b""
+            else:
+                key = b"\0".join(values[part] or b"" for part in each.key)
+            rows.append((key, insert(head, values)))
         return Table(each.source.name.sql, each.description, rows)
 
 

@@ -13,10 +13,11 @@ from typing import cast
 
 import psycopg
 
+from cdc.clock import Clock
 from cdc.frame import Frame, UnreadableFrame
 from cdc.gap import Chapter
 from cdc.log import Log
-from cdc.replication import lsn_text, now_us
+from cdc.replication import lsn_text
 from consumers import positions
 from consumers.converge import Batch, Converger, Result, TooManyLetters
 from consumers.gather import Partition, gather
@@ -109,10 +110,6 @@ class Worker:
         self.letters += len(result.letters)
 
 
-# Microseconds since 2000-01-01 UTC by the server's clock.
-_CLOCK = "SELECT (extract(epoch FROM clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)::bigint"
-
-
 class Session:
     """One connection's worth of consuming."""
 
@@ -127,7 +124,7 @@ class Session:
         shuffled = random.sample(self.plan.moves, len(self.plan.moves))
         self.moves = {move.topic: move for move in shuffled}
         self.last_rebalance = self.last_watch = 0.0
-        self.clock_ahead = 0  # microseconds that this machine's clock is ahead of the server's, which stamps commits
+        self.clock = Clock()
         self.announced = -1
         self.eager_until = 0.0
 
@@ -141,7 +138,7 @@ class Session:
             if changed or self.watched[0] != self.plan.digest:
                 raise PlanChanged
             self.worker.chapter.begin(self.healed, self.worker.log)
-            self._compare_clocks()
+            self.clock.compare(self.conn)
             self.leases = Leases(self.conn, self.plan)
             self.convergers = {
                 move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
@@ -185,7 +182,7 @@ class Session:
         frames = self._frames(move)
         if not frames or self.queued >= self.most_queued or time.monotonic() >= self.collect_until[move.name]:
             return False
-        behind = self._now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
+        behind = self.clock.now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
         return behind and sum(len(each.keys) for _, each, _ in frames) < self.limit[move.name]
 
     def _frames(self, move: Move) -> list[tuple[int, Frame, int]]:
@@ -287,7 +284,7 @@ class Session:
         active = [each for at, each in self.partitions.items() if at[0] == move.topic and each.frames]
         if not active:
             return
-        gathered = gather(move, active, self.limit[move.name], self.seen[move.name], self._now_us())
+        gathered = gather(move, active, self.limit[move.name], self.seen[move.name], self.clock.now_us())
         batch = gathered.batch
         started = time.monotonic()
         try:
@@ -347,15 +344,8 @@ class Session:
         self.healed = row[6]
         return (row[0], row[3])
 
-    def _now_us(self) -> int:
-        return now_us() - self.clock_ahead
-
-    def _compare_clocks(self) -> None:
-        row = self.conn.execute(_CLOCK, prepare=True).fetchone()
-        self.clock_ahead = now_us() - int(row[0]) if row else 0
-
     def _watch(self) -> None:
-        self._compare_clocks()
+        self.clock.compare(self.conn)
         row = self._watch_row()
         # A move that is broken in our plan and goes on: it was halted and healed between two looks.
         stands = [entry for entry in cast("list[str]", row[1] or []) if entry.split(":")[1] == "false"]

@@ -176,7 +176,7 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
             yield Problem(
                 "broken",
                 f"the mapping's view of {move.name}, {move.view}, is not the one that was prepared",
-                "somebody dropped it, and perhaps made it again: columns under it may have been retyped meanwhile",
+                "somebody dropped it, or put another table in the place of one that it reads",
                 f"cutover prepare, then cutover heal {move.name}",
                 move.name,
             )

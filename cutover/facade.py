@@ -8,7 +8,7 @@ from dataclasses import asdict
 import psycopg
 from psycopg.types.json import Jsonb
 
-from cutover.relation import comment, do, set_comment
+from cutover.relation import comment, do, reads_only, set_comment
 from sql.connection import Connection
 from sql.errors import Refused
 from sql.facade import Facade, FacadeColumn, facade_of
@@ -43,7 +43,10 @@ def stands(conn: Connection, move: Move) -> bool:
     values = {"forms": Jsonb(asdict(facade)), "facade": facade.name, "columns": list(facade.columns)}
     row = conn.execute(load("facade/stands"), {**values, "plan": move.plan, "move": move.name}).fetchone()
     recorded = row is None or bool(row[0])
-    return recorded and comment(conn, _name(facade)) == _mark(move.plan, move.name) + facade.shape()
+    if not recorded or comment(conn, _name(facade)) != _mark(move.plan, move.name) + facade.shape():
+        return False
+    known = [move.target, move.view, *([move.owned] if move.owned is not None else [])]
+    return reads_only(conn, _name(facade), known)
 
 
 def install(conn: Connection, move: Move, percent: int, kept: Sequence[Grant] = ()) -> None:

@@ -221,7 +221,7 @@ class _Call:
             build_index(self.conn, remedy)
             self._at_work()
             publication_change = with_identity(self.conn, self.plan.publication, self.moves, remedy)
-            apply_identity(self.conn, remedy, publication_change, self.lock_timeout_ms)
+            apply_identity(self.conn, remedy, publication_change, self.lock_timeout_ms, self._expect)
             for statement in remedy.statements:
                 self._did(statement)
         self.plan = self.recompile()
@@ -342,27 +342,46 @@ class _Call:
                 if any(source.name == table for source in move.sources):
                     touch_all(conn, move, "source-added")
 
-        row = self.conn.execute(
-            "SELECT NOT cutover.publication_stands(publication_mark, slot) FROM cutover.plan WHERE plan = %s",
-            (self.plan.name,),
-        ).fetchone()
-        if row and row[0]:
-            mark_gap(self.conn, self.plan, altered(self.plan.publication))
-        report = ensure_publication(self.conn, self.plan.publication, moves, self.lock_timeout_ms, added, self._at_work)
+        self._look_for_others()
+        report = ensure_publication(
+            self.conn, self.plan.publication, moves, self.lock_timeout_ms, added, self._at_work, self._expect
+        )
+        self._look_for_others()
         self.added = report.added
         for word, tables in (("publish", report.added), ("publish again", report.altered), ("hide", report.removed)):
             for table in tables:
                 self._did(f"{word} {table.sql}")
         self._did(None)
 
+    def _look_for_others(self) -> None:
+        """The publication is as prepare left it, when it was done or was killed: else somebody hid changes."""
+        row = self.conn.execute(
+            "SELECT NOT cutover.publication_stands(coalesce(publication_mark, publication_expected), slot)"
+            " FROM cutover.plan WHERE plan = %s",
+            (self.plan.name,),
+        ).fetchone()
+        if row and row[0]:
+            mark_gap(self.conn, self.plan, altered(self.plan.publication))
+
     def _at_work(self) -> None:
         """Until the new plan is recorded capture confirms nothing: the old one has no place for what is added."""
         if version(self.conn) >= latest():
+            self._look_for_others()
             with own(self.conn):
                 self.conn.execute(
-                    "UPDATE cutover.plan SET publication_mark = NULL WHERE plan = %s AND publication_mark IS NOT NULL",
+                    "UPDATE cutover.plan SET publication_mark = NULL, publication_expected = publication_mark"
+                    " WHERE plan = %s AND publication_mark IS NOT NULL",
                     (self.plan.name,),
                 )
+
+    def _expect(self, conn: Connection) -> None:
+        """In a transaction that changes the publication: it is as it should be now, wherever this call may end."""
+        if version(conn) >= latest():
+            conn.execute(
+                "UPDATE cutover.plan SET publication_expected = cutover.publication_mark(slot)"
+                " WHERE plan = %s AND publication_mark IS NULL",
+                (self.plan.name,),
+            )
 
     def _prepared(self) -> list[Move]:
         rows = self.conn.execute("SELECT move FROM cutover.move WHERE plan = %s", (self.plan.name,)).fetchall()
@@ -386,7 +405,7 @@ class _Call:
         values = (self.plan.digest, self.plan.name)
         with own(self.conn):
             self.conn.execute(
-                "UPDATE cutover.plan SET digest = %s, prepared_at = now(),"
+                "UPDATE cutover.plan SET digest = %s, prepared_at = now(), publication_expected = NULL,"
                 " publication_mark = cutover.publication_mark(slot) WHERE plan = %s",
                 values,
             )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from psycopg import sql
 
 from sql.connection import Connection
+from sql.files import load
 from sql.names import Name
 
 
@@ -34,3 +37,9 @@ def set_comment(conn: Connection, kind: str, name: Name, text: str) -> None:
 def do(conn: Connection, statement: str) -> None:
     """Run a statement of DDL."""
     conn.execute(statement.encode(), prepare=False)
+
+
+def reads_only(conn: Connection, view: Name, tables: Iterable[Name]) -> bool:
+    """Does a view read none but the relations that bear these names now?"""
+    parameters = {"view": view.sql, "tables": [table.sql for table in tables]}
+    return conn.execute(load("prepare/reads"), parameters).fetchone() == (True,)

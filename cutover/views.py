@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import psycopg
 
 from cutover import facade
-from cutover.relation import comment, do, exists, set_comment
+from cutover.relation import comment, do, exists, reads_only, set_comment
 from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, LockResult, with_lock
 from sql.model import Move
 from sql.names import Name, quote
+from sql.query import tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
     read, or when something of the application depends on a column that goes away; Busy.
     """
     before = comment(conn, move.view)
-    new_mapping = before != mapping_mark(move)
-    changed = new_mapping and before is not None
+    changed = before is not None and before != mapping_mark(move)
+    swapped = before is not None and not _reads_its_tables(conn, move)
+    new_mapping = before is None or changed or swapped
     again = changed or not mapping_untouched(conn, move)
     if changed and percent > 0:
         raise Refused(
@@ -85,14 +87,18 @@ def touch_all(conn: Connection, move: Move, what: str) -> None:
 
 def mapping_untouched(conn: Connection, move: Move) -> bool:
     """Is the mapping's view the one that prepare made? PostgreSQL lets nobody retype a column under it, which changes
-    rows without a change in the stream (C10): whoever did, has dropped it, and perhaps made it again. True before the
-    first prepare."""
+    rows without a change in the stream (C10): whoever did, has dropped it, and perhaps made it again. And does it read
+    the tables of its names? Where another has taken one, it reads the old one. True before the first prepare."""
     row = conn.execute(
         "SELECT view_oid IS NULL OR to_regclass(%s)::oid IS NOT DISTINCT FROM view_oid FROM cutover.move"
         " WHERE plan = %s AND move = %s",
         (move.view.sql, move.plan, move.name),
     ).fetchone()
-    return row is None or bool(row[0])
+    return row is None or (bool(row[0]) and _reads_its_tables(conn, move))
+
+
+def _reads_its_tables(conn: Connection, move: Move) -> bool:
+    return reads_only(conn, move.view, tables_of(move.mapping_sql))
 
 
 def mapping_stands(conn: Connection, move: Move) -> bool:

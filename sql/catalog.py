@@ -42,6 +42,7 @@ class Table:
     partitions: tuple[tuple[Name, str], ...]  # the leaves, each with its replica identity's letter
     defaults: frozenset[str] = frozenset()
     always: frozenset[str] = frozenset()  # GENERATED ALWAYS AS IDENTITY
+    virtual: frozenset[str] = frozenset()  # generated, and in no row that is stored
 
     def column(self, name: str) -> Column | None:
         """The column of that name."""
@@ -121,6 +122,7 @@ def read_tables(conn: Connection, names: Iterable[Name]) -> dict[Name, Table]:
             partitions=tuple((Name(it[0], it[1]), it[2]) for it in partitions),
             defaults=frozenset(it["name"] for it in columns if it["has_default"]),
             always=frozenset(it["name"] for it in columns if it["always"]),
+            virtual=frozenset(it["name"] for it in columns if it["virtual"]),
         )  # fmt: skip
     return found
 

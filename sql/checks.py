@@ -138,8 +138,11 @@ def _identity(it: Understood) -> Iterator[Finding]:
         problem = identity_problem(table, keys) if table.kind in ("r", "p") and keys else None
         if problem is not None:
             cure = identity_cure(table, keys)
-            run = "; ".join(cure.statements)
-            yield _at(it, source, "block", "replica-identity", problem, f"{run}; -- {cure.cost}")
+            if cure.statements:
+                run = "; ".join(cure.statements)
+                yield _at(it, source, "block", "replica-identity", problem, f"{run}; -- {cure.cost}")
+            else:
+                yield _at(it, source, "block", "no-replica-identity", problem, cure.cost)
 
 
 def _coverage(it: Understood) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from sql.checks import check_move
 from sql.connection import Connection
 from sql.ddl_types import check_ddl
 from sql.describe import describe_added, describe_due, describe_mapping, refuse_broken, refuse_invariants
+from sql.effects import read_effects
 from sql.errors import PlanError
 from sql.families import exact, family
 from sql.mapping import MappingAnalysis, OutputUse, SourceUse, analyse
@@ -79,7 +80,11 @@ def understand(conn: Connection, file: str, spec: MoveSpec, aggregates: frozense
     known = [column for table in tables.values() for column in table.columns]
     types = read_types(conn, [*known, *outputs.values(), *added.values(), *(due or ())])
     facade_table = tables.get(spec.facade) if spec.facade else None
-    return Understood(spec, file, analysis, tables, types, additions, outputs, added, functions, facade_table, due)
+    target = tables.get(spec.target)
+    effects = read_effects(conn, target.oid) if target is not None and target.kind in ("r", "p") else ()
+    return Understood(
+        spec, file, analysis, tables, types, additions, outputs, added, functions, facade_table, due, effects
+    )
 
 
 def assemble(plan: str, it: Understood) -> Move:

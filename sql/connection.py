@@ -154,7 +154,7 @@ def transient(error: psycopg.Error) -> bool:
 
 @contextmanager
 def own(conn: Connection) -> Iterator[Connection]:
-    """A transaction that capture recognises as the service's own and skips whole (C12)."""
+    """A transaction that capture recognises as the service's own: what the service writes is skipped (C12)."""
     with conn.transaction():
         conn.execute(_EMIT_OWN)
         yield conn

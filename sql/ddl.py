@@ -16,7 +16,7 @@ from pglast.visitors import Visitor
 
 from sql.connection import Connection
 from sql.errors import PlanError, Refused
-from sql.lock import LOCK_TIMEOUT_MS, Mode, with_lock
+from sql.lock import LOCK_TIMEOUT_MS, Mode, build_patiently, with_lock
 from sql.names import Name, quote
 
 Kind = Literal["schema", "table", "columns", "index", "sequence", "type", "extension", "note"]
@@ -80,7 +80,7 @@ def run_ddl(
     for statement in statements:
         for piece in _pending(conn, statement):
             if statement.kind == "index" and statement.node.concurrent:
-                conn.execute(piece.encode(), prepare=False)
+                build_patiently(conn, [statement.table] if statement.table else [], piece)
             else:
                 _under_lock(conn, statement, piece, lock_timeout_ms)
             done.append(piece)

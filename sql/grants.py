@@ -56,7 +56,7 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         *(("INSERT", table, None) for table in ("dead_letter", "backfill", "replay")),
         *(("UPDATE", table, None) for table in ("dead_letter", "backfill", "replay", "position")),
         ("UPDATE", "plan", _GAP),
-        ("UPDATE", "move", _HALT | _REFRESHED | {"partition_mark"}),
+        ("UPDATE", "move", _HALT | _REFRESHED | {"partition_mark", "touched_offsets"}),
         ("INSERT", "event", _EVENT),
     ),
     "reconcile": (

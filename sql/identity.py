@@ -25,12 +25,29 @@ def identity_problem(table: Table, keys: Iterable[tuple[str, ...]]) -> str | Non
     else:
         carried = [table.identity_columns]
     if not all(carried):
-        return f"{table.name} has no replica identity: once published, the application's UPDATE and DELETE on it fail"
+        return f"{table.name} has no replica identity: {_FAIL}"
+    if table.virtual and (table.identity == "full" or any(letter == "f" for _, letter in table.partitions)):
+        names = ", ".join(map(quote, sorted(table.virtual)))
+        return f"{table.name} has REPLICA IDENTITY FULL and {names}, virtual and generated: {_FAIL}"
+    generated = {column.name for column in table.columns if column.generated}
+    unsent = sorted(
+        {column for columns in carried if not _whole(table, columns) for column in generated & set(columns)}
+    )
+    if unsent:
+        names = ", ".join(map(quote, unsent))
+        return f"the replica identity of {table.name} holds {names}, generated and never in a column list: {_FAIL}"
     missing = sorted({column for columns in carried for column in needed - set(columns)})
     if missing:
         names = ", ".join(map(quote, missing))
         return f"a DELETE on {table.name}, or a change of its key, would not say the old {names}"
     return None
+
+
+_FAIL = "once published, the application's UPDATE and DELETE on it fail"
+
+
+def _whole(table: Table, columns: tuple[str, ...]) -> bool:
+    return len(columns) == len(table.columns)
 
 
 def _of_partition(table: Table, letter: str) -> tuple[str, ...]:
@@ -41,21 +58,27 @@ def _of_partition(table: Table, letter: str) -> tuple[str, ...]:
 
 
 def identity_cure(table: Table, keys: Iterable[tuple[str, ...]]) -> IdentityCure:
-    """The cheapest replica identity that always carries the old target key: an index that is there, a new one, FULL."""
+    """The cheapest replica identity that always carries the old target key: an index that is there, a new one, FULL.
+
+    No statement where PostgreSQL takes none of them: FULL is nothing for a table with virtual columns.
+    """
     needed = tuple(dict.fromkeys(column for key in keys for column in key))
     filled = {column.name for column in table.columns if column.not_null and not column.generated}
-    if table.kind == "p":
+    if table.kind == "p" and not table.virtual:
         names = [table.name, *(name for name, _ in table.partitions)]
         return IdentityCure(tuple(f"ALTER TABLE {name} REPLICA IDENTITY FULL" for name in names), _FULL)
-    for index in table.unique:
+    for index in table.unique if table.kind != "p" else ():
         if index.complete and set(needed) <= set(index.columns) <= filled:
             return IdentityCure((_using(table, index.name),), _INDEX)
     columns = tuple(dict.fromkeys((*needed, *table.primary_key)))
-    if table.primary_key and set(columns) <= filled:
+    if table.kind != "p" and table.primary_key and set(columns) <= filled:
         name = _index_name(table)
         listed = ", ".join(quote(column) for column in columns)
         create = f"CREATE UNIQUE INDEX CONCURRENTLY {quote(name)} ON {table.name} ({listed})"
         return IdentityCure((create, _using(table, name)), _INDEX)
+    if table.virtual:
+        listed = ", ".join(map(quote, needed))
+        return IdentityCure((), f"make its virtual columns STORED, or {listed} NOT NULL beside a primary key")
     return IdentityCure((f"ALTER TABLE {table.name} REPLICA IDENTITY FULL",), _FULL)
 
 

@@ -24,6 +24,7 @@ Mode = Literal["SHARE UPDATE EXCLUSIVE", "SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIV
 
 LOCK_TIMEOUT_MS: Final = 75
 TOTAL_TIMEOUT: Final = 60.0  # seconds over all attempts
+BUILD_TIMEOUT: Final = 600.0  # seconds for each older transaction that an index build waits for
 MOMENT: Final = 0.02  # seconds: a holder that began this recently is expected to be gone within the lock timeout
 STATEMENT_TIMEOUT_MS: Final = 2_000
 IDLE_TIMEOUT_MS: Final = 400  # a frozen tool gives its locks back within half a second (S2)
@@ -176,6 +177,33 @@ def blockers(
         )
         for pid, transaction, relation, held, granted, age, state, prepared in rows
     ]
+
+
+def build_patiently(conn: Connection, tables: Sequence[Name], statement: str, timeout: float = BUILD_TIMEOUT) -> None:
+    """Run a statement that locks nobody out and waits for every older transaction on `tables`, in autocommit mode:
+    CREATE INDEX CONCURRENTLY. Raises Busy, naming who is in the way, when one does not end within `timeout` seconds."""
+    conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(timeout * 1000)}ms",))
+    try:
+        conn.execute(statement.encode(), prepare=False)
+    except psycopg.errors.LockNotAvailable as error:
+        raise _busy(tables, 1, timeout, blockers(conn, tables, "SHARE ROW EXCLUSIVE")) from error
+    finally:
+        if not conn.closed and not conn.broken:
+            conn.execute("SET lock_timeout = 0", prepare=False)
+
+
+def writers(conn: Connection) -> list[str]:
+    """Who has written and not ended, on the whole server, the oldest first: `pid 7 in shop (idle in transaction), 9 s
+    old`, `prepared transaction x in shop, 9 s old`."""
+    found = []
+    for pid, gid, database, state, age in conn.execute(load("lock/writers")).fetchall():
+        who = f"pid {pid} in {database} ({state or 'state hidden'})" if gid is None else _prepared(gid, database)
+        found.append(who if age is None else f"{who}, {age:.0f} s old")
+    return found
+
+
+def _prepared(gid: str, database: str) -> str:
+    return f"prepared transaction {gid} in {database}"
 
 
 def _guard_session(conn: Connection) -> bool:

@@ -157,7 +157,8 @@ def _insert(move: Move, columns: Sequence[TargetColumn]) -> str:
     key = ", ".join(quote(k.name) for k in move.key)
     listed = ", ".join(names)
     insert = (
-        f"inserted AS (INSERT INTO {move.target} ({listed}) SELECT {', '.join('v.' + n for n in names)} FROM v"
+        f"inserted AS (INSERT INTO {move.target} ({listed}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {', '.join('v.' + n for n in names)} FROM v"
         f" WHERE NOT EXISTS (SELECT FROM {move.target} t WHERE {_same_key(move, 't', 'v')}){_single(move)}"
         f" RETURNING {key})"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sql.additions import Additions
 from sql.catalog import Function, Table, Types
+from sql.effects import Effect
 from sql.mapping import MappingAnalysis, SourceUse
 from sql.model import Column
 from sql.names import Name
@@ -28,6 +29,7 @@ class Understood:
     functions: tuple[Function, ...]
     facade: Table | None
     due: tuple[Column, ...] | None  # what the refresh's statement yields; None: PostgreSQL could not be asked yet
+    effects: tuple[Effect, ...] = ()  # what a write to the target sets off
 
     @property
     def target(self) -> Table | None:

@@ -41,6 +41,13 @@ def uses(text: str) -> dict[Name, Use]:
     return found
 
 
+def written(text: str) -> set[tuple[str | None, str]]:
+    """The relations that one or more statements write, each as (schema or None, name)."""
+    nodes = [node for raw in pglast.parse_sql(_PARAMETER.sub("NULL", text)) for node in walk(raw.stmt)]
+    writes = [node for node in nodes if isinstance(node, ast.UpdateStmt | ast.InsertStmt | ast.DeleteStmt)]
+    return {(node.relation.schemaname, node.relation.relname) for node in writes}
+
+
 def _mentioned(nodes: list[object]) -> frozenset[str] | None:
     names: set[str] = set()
     for node in nodes:

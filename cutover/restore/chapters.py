@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cdc import pgoutput, rows
-from cdc.beginning import Beginning, Chapter, beginning, lost
+from cdc.beginning import Beginning, Chapter, beginning, lost, reached
 from cdc.frame import CHANGES, WATERMARK, Frame, Transaction
 from cutover.restore.moment import Moment
 from cutover.restore.order import Order
@@ -43,7 +43,7 @@ class Chapters:
         fresh = False
         for it, changes in portions(found, self._source):
             fresh |= self._take(offset, it, len(changes))
-        if self.end is None and self._order.missing(found.lsn):
+        if self.end is None and self._order.missing(reached(found)):
             fresh |= self._fork(found.time)
         return fresh
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cdc import pgoutput, rows
-from cdc.beginning import beginning
+from cdc.beginning import beginning, reached
 from cdc.frame import CHANGES, Frame, Transaction
 from cdc.pgoutput import UNCHANGED, Change, Value
 from cdc.router import partition_of
@@ -73,7 +73,7 @@ class Rebuild:
         if (begun := beginning(found)) is not None and begun.again and self._source in found.sources:
             self._order.begin(begun.lsn)
             self._begin()
-        self.reach.reached = max(self.reach.reached, found.lsn)
+        self.reach.reached = max(self.reach.reached, reached(found))
         self._describe(found)
         if found.kind == CHANGES:
             self._take(found)

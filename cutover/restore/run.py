@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cdc import frame
+from cdc.beginning import reached
 from cdc.log import Log
 from cdc.replication import lsn_number
 from cdc.stretch import whole
@@ -130,7 +131,7 @@ def _wait_reached(log: Log, topic: Topic, lsn: int) -> None:
         reader.assign({(topic.topic, at): max(begins[at], ends[at] - 1) for at in waiting})
         while waiting and time.monotonic() < deadline:
             for record in reader.poll(0.5):
-                if frame.decode(record.value).lsn >= lsn:
+                if reached(frame.decode(record.value)) >= lsn:
                     waiting.discard(record.partition)
 
 

@@ -7,7 +7,7 @@ SELECT n.nspname, c.relname, c.oid::int8, c.relkind::text, c.relpersistence::tex
                     'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
                     'type_oid', a.atttypid::int8, 'typmod', a.atttypmod, 'collation', a.attcollation::int8,
                     'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
-                    'always', a.attidentity = 'a', 'has_default', a.atthasdef OR a.attidentity <> '',
+                    'virtual', a.attgenerated = 'v', 'always', a.attidentity = 'a', 'has_default', a.atthasdef OR a.attidentity <> '',
                     'number', a.attnum) ORDER BY a.attnum)
                    FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns,

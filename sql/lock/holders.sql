@@ -3,6 +3,11 @@ WITH RECURSIVE relation AS (
     SELECT to_regclass(name)::oid AS oid FROM unnest(%(tables)s::text[]) AS name
     UNION
     SELECT child.inhrelid FROM pg_catalog.pg_inherits child JOIN relation ON child.inhparent = relation.oid
+), prepared AS (  -- by the transaction id, which each has locked: its virtual id is its session's until a restart
+    SELECT lock.virtualtransaction, prepared.gid, prepared.prepared
+      FROM pg_catalog.pg_prepared_xacts prepared
+      JOIN pg_catalog.pg_locks lock ON lock.transactionid = prepared.transaction
+     WHERE lock.pid IS NULL AND lock.locktype = 'transactionid'
 )
 SELECT held.pid,
        held.virtualtransaction,
@@ -15,8 +20,7 @@ SELECT held.pid,
   FROM pg_catalog.pg_locks held
   JOIN relation ON relation.oid = held.relation
   LEFT JOIN pg_catalog.pg_stat_activity session ON session.pid = held.pid
-  LEFT JOIN pg_catalog.pg_prepared_xacts prepared
-         ON held.pid IS NULL AND held.virtualtransaction = '-1/' || prepared.transaction::text
+  LEFT JOIN prepared ON held.pid IS NULL AND prepared.virtualtransaction = held.virtualtransaction
  WHERE held.locktype = 'relation'
    AND held.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
    AND held.pid IS DISTINCT FROM pg_backend_pid()

@@ -1,6 +1,6 @@
 -- What hangs below these tables and never comes in the stream, and why.
 WITH RECURSIVE below AS (
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = ANY (%(tables)s::oid[])
+    SELECT DISTINCT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = ANY (%(tables)s::oid[])
     UNION ALL
     SELECT i.inhrelid FROM below JOIN pg_catalog.pg_inherits i ON i.inhparent = below.inhrelid)
 SELECT n.nspname, c.relname,

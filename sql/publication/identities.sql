@@ -21,7 +21,9 @@ SELECT root_schema.nspname,
               WHERE a.attrelid = class.oid AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
               WHERE a.attrelid = class.oid AND a.attnum > 0 AND a.attgenerated = '' AND NOT a.attisdropped
-              ORDER BY a.attnum)
+              ORDER BY a.attnum),
+       EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                WHERE a.attrelid = class.oid AND a.attnum > 0 AND a.attgenerated = 'v' AND NOT a.attisdropped)
   FROM family
   JOIN pg_catalog.pg_class class ON class.oid = family.oid
   JOIN pg_catalog.pg_namespace schema ON schema.oid = class.relnamespace

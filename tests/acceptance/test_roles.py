@@ -232,7 +232,7 @@ WRITES: dict[Part, str] = {
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
     "consume": """
         UPDATE plan gap; UPDATE plan gap_since; UPDATE move halted; UPDATE move halted_lsn; UPDATE move refreshed_until;
-        UPDATE move refreshed_offsets; UPDATE move partition_mark; UPDATE move clock_low; UPDATE move clock_high; UPDATE position;
+        UPDATE move refreshed_offsets; UPDATE move partition_mark; UPDATE move touched_offsets; UPDATE move clock_low; UPDATE move clock_high; UPDATE position;
         INSERT dead_letter; UPDATE dead_letter; INSERT backfill; UPDATE backfill; INSERT replay; UPDATE replay;
         INSERT accepted; UPDATE accepted;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from psycopg import conninfo
 
-from cdc import backlog, frame
+from cdc import advance, backlog, capture, frame
 from cdc.capture import Session
 from cdc.control import Control
 from cdc.replication import ReplicationStream
@@ -96,6 +97,46 @@ def test_c13_two_captures_of_one_backlog(rig: Rig) -> None:
     rig.drain()
     assert rig.differences() == {}
     assert rig.stop(second) == []
+
+
+@ONE
+def test_a_slot_that_takes_long_to_move_holds_nothing_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server looks through WAL for as long as it likes: here until the test lets it go. Meanwhile the backlog is
+    read to its end, applied, and capture is well."""
+    held = "SELECT pg_advisory_lock_shared(4711), pg_catalog.pg_replication_slot_advance({slot}, {lsn})"
+    monkeypatch.setattr(advance, "_ADVANCE", held)
+    for name in ("ADVANCE", "CONFIRM_BUSY", "CONFIRM_IDLE"):
+        monkeypatch.setattr(capture, name, 0.0)
+    monkeypatch.setattr(backlog, "FIRST", 500)
+    monkeypatch.setattr(backlog, "GROWTH", 1)
+    stood = rig.conn.execute(
+        "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", (rig.plan.slot,)
+    )
+    (before,) = stood.fetchone() or ("",)
+    running = capture.Capture(rig.dsn, rig.plan, rig.open_log(), rig.compile)
+    with connect(rig.dsn, "holder") as holder:
+        holder.execute("SELECT pg_advisory_lock(4711)")
+        rig.start(running.run)
+        rig.wait_until(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        )
+        rig.consume()
+        deadline = time.monotonic() + 60
+        while rig.differences():
+            assert time.monotonic() < deadline
+            rig.conn.execute("SELECT pg_sleep(0.05)")
+        for _ in range(3):
+            beat = running.beat
+            while running.beat == beat:
+                rig.conn.execute("SELECT pg_sleep(0.01)")
+        still = "SELECT confirmed_flush_lsn = %s FROM pg_replication_slots WHERE slot_name = %s"
+        assert rig.conn.execute(still, (before, rig.plan.slot)).fetchone() == (True,)
+        holder.execute("SELECT pg_advisory_unlock(4711)")
+    write(rig, 99)
+    rig.drain()
+    assert rig.differences() == {}
+    assert rig.stop() == []
 
 
 @SQLITE

@@ -210,6 +210,65 @@ def test_a_move_comes_back_whose_sources_another_move_kept_published(
         assert rig.differences() == {}
 
 
+class Killed(Exception):
+    """Where prepare ends."""
+
+
+def test_c10_a_publication_that_was_altered_while_prepare_lay_killed_is_a_gap(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """… and put back. Prepare was killed between its change and the record of it: what it made is known all the same."""
+    rig.stop()
+    toml = rig.folder / "plan.toml"
+    text = toml.read_text()
+    toml.write_text(text[: text.index("[moves.price]")])
+
+    def reached(point: str) -> None:
+        if rig.conn.execute("SELECT publication_mark IS NULL FROM cutover.plan").fetchone() == (True,):
+            raise Killed
+
+    monkeypatch.setattr(cutover.prepare, "reached", reached)
+    with pytest.raises(Killed):
+        rig.prepare()
+    monkeypatch.undo()
+    hide, show = HIDDEN["dropped"]
+    publication = f"ALTER PUBLICATION cutover_{rig.name}"
+    rig.conn.execute(f"{publication} {hide}".encode())
+    rig.conn.execute("UPDATE shop.item_cost SET cost = 8")
+    rig.conn.execute(f"{publication} {show}".encode())
+    rig.prepare()
+    assert "altered by somebody else" in recorded_gap(rig)
+    heal(rig)
+    rig.capture()
+    rig.consume()
+    rig.drain()
+    assert rig.differences() == {}
+
+
+def test_a_prepare_that_was_killed_goes_on_without_a_gap(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own changes, half of them made, are nobody else's."""
+    rig.stop()
+    toml = rig.folder / "plan.toml"
+    text = toml.read_text()
+    toml.write_text(text[: text.index("[moves.price]")])
+    for last in range(1, 30):
+        steps = iter(range(last))
+
+        def reached(point: str, steps: Iterator[int] = steps) -> None:
+            if next(steps, None) is None:
+                raise Killed
+
+        monkeypatch.setattr(cutover.prepare, "reached", reached)
+        try:
+            rig.prepare()
+        except Killed:
+            continue
+        break
+    else:
+        raise AssertionError("prepare has more steps than that")
+    assert rig.conn.execute("SELECT gap FROM cutover.plan").fetchone() == (None,)
+
+
 def test_heal_waits_for_a_prepare_that_was_killed_at_the_publication(rig: Rig) -> None:
     """The publication still hides changes: what was healed before it is mended would go stale unseen (C10)."""
     rig.stop()

@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cdc import frame
+from cdc import clock, frame
 from cdc.replication import now_us
-from consumers import lease, positions, worker
+from consumers import lease, positions
 from sql.errors import Busy
 from tests.integration.rig import Rig, shop
 
@@ -280,8 +280,10 @@ def test_s10_after_wait_for_a_reader_sees_what_it_wrote(running: Rig) -> None:
 def test_a_clock_that_runs_ahead_does_not_hold_batches_back(
     dsn: str, plan_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lag is told by the server's clock, which stamps commits: a consumer an hour ahead of it is not an hour behind."""
-    monkeypatch.setattr(worker, "now_us", lambda: now_us() + 3_600_000_000)
+    """Lag is told by the server's clock, which stamps commits: a consumer an hour ahead of it is not an hour behind, and
+    the watermarks of such a capture do not hide an hour of lag."""
+    hour = 3_600_000_000
+    monkeypatch.setattr(clock, "now_us", lambda: now_us() + hour)
     with shop(dsn, plan_name, f"sqlite:///{tmp_path / 'log.db'}", tmp_path) as rig:
         rig.capture()
         rig.consume()
@@ -291,6 +293,9 @@ def test_a_clock_that_runs_ahead_does_not_hold_batches_back(
         row = rig.conn.execute("SELECT max(latency_ms) FROM cutover.position WHERE plan = %s", (rig.name,)).fetchone()
         assert row is not None
         assert 0 <= row[0] < 60_000
+        marks = [found for value in rig.records("item") if (found := frame.decode(value)).kind == frame.WATERMARK]
+        assert marks
+        assert max(found.time for found in marks) < now_us() + hour // 2
 
 
 def test_ten_consumers_share_four_partitions(dsn: str, plan_name: str, tmp_path: Path) -> None:
