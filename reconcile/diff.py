@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -38,6 +38,7 @@ _MOST_KEYS = 500_000
 _GROWTH = 12  # a chunk is at most so many times the one that it is told from
 _AIM = 0.5  # seconds that a chunk should take; leaves room below one second
 _TOO_LONG_MS = 5_000
+_MOST_TEXTS = 1_000  # sets of differing columns that are remembered
 _MOST_LOCKED = 12  # times that a chunk may run into `lock_timeout`: a minute
 # What only the data of a row can cause: bad values, constraints of domains, a sub-query with two rows, RAISE.
 FAILS = "a value of this row fails in the mapping"  # never the value itself
@@ -87,6 +88,8 @@ class Pace:
         """Keys and cost of a small and of a large chunk, in the planner's unit: cost = fixed + each * keys."""
         each = max((many[1] - few[1]) / (many[0] - few[0]), 0.02 * many[1] / many[0])
         self.fewest = min(_MOST_KEYS, max(_FEWEST_KEYS, 3 * (int(many[1] / each) - many[0])))
+        if self.fewest > _FEWEST_KEYS:  # a first chunk of a few keys would cost nearly as much, and tell little
+            self.keys = max(self.keys, min(self.fewest, int(self.keys * _GROWTH * self.aim / _AIM)))
 
     def learn(self, keys: int, seconds: float) -> None:
         """A chunk of so many keys took so long."""
@@ -110,7 +113,9 @@ class Comparison:
         self.move = move
         self.pairs = pairs or Pairs(move, *_sorting(conn, move), where)
         self.sources = [(source, columns) for source in move.sources for columns in source.keys]
+        self.itself = self._itself()
         self.longest = 0.0
+        self._columns: dict[str, tuple[str, ...]] = {}
 
     def twin(self, conn: Connection) -> Comparison:
         """The same comparison in another session."""
@@ -237,7 +242,7 @@ class Comparison:
             faultpoints.reached("reconcile.in-snapshot")
         return Chunk(
             low, high, legacy, consolidated, others, pairs, kept,
-            tuple(replace(seen, lsn=lsn) for seen in found.values() if seen.state not in ("same", "kept")),
+            tuple(seen for seen in found.values() if seen.state not in ("same", "kept")),
             {side: len(keys) for side, keys in duplicates.items()},
             lsn, time.monotonic() - started,
         )  # fmt: skip
@@ -271,7 +276,7 @@ class Comparison:
             None, None,
             sum(seen.legacy is not None for seen in there), sum(seen.consolidated is not None for seen in there),
             0, len(there), sum(seen.state == "kept" for seen in there),
-            tuple(replace(seen, lsn=lsn) for seen in there if seen.state not in ("same", "kept")),
+            tuple(seen for seen in there if seen.state not in ("same", "kept")),
             {}, lsn, time.monotonic() - started,
         )  # fmt: skip
 
@@ -290,37 +295,52 @@ class Comparison:
     # -- single keys ---------------------------------------------------------------------------------------------------
 
     def observed(self, keys: Sequence[Key]) -> dict[Key, Observation]:
-        """How the keys stand, in the snapshot that is open; their LSN is yet to be filled in.
+        """How the keys stand, in the snapshot that is open.
 
         Raises psycopg.Error when the mapping fails for one of them.
         """
         if not keys:
             return {}
-        move = self.move
+        move, lsn = self.move, self.lsn()
         given = key_parameters(keys, len(move.key))
         versions: list[list[str]] = [[""] * len(self.sources) for _ in keys]
         for at, (source, columns) in enumerate(self.sources):
+            if at == self.itself:
+                continue
             for number, version in self._all(self.pairs.versions(source, columns), given):
                 versions[number - 1][at] = version
         found = {}
+        conflicting = move.rows == "add" and move.existing == "report"
         for number, legacy, consolidated, mine, flags, left, right, version in self._all(self.pairs.observe(), given):
             key = keys[number - 1]
+            if self.itself is not None:
+                versions[number - 1][self.itself] = version or ""
+            columns = self._differing(flags)
             state = state_of(
                 rows=move.rows, existing=move.existing, legacy=legacy, consolidated=consolidated, mine=mine,
-                differs=any(flags),
+                differs=bool(columns),
             )  # fmt: skip
             found[key] = Observation(
                 key=key,
                 state=state,
-                columns=tuple(column.name for column, flag in zip(move.written, flags, strict=True) if flag),
+                columns=columns,
                 legacy=left,
                 consolidated=right,
                 sources=tuple(versions[number - 1]),
                 target=version,
-                lsn=0,
-                conflict=move.rows == "add" and move.existing == "report" and bool(consolidated) and not mine,
+                lsn=lsn,
+                conflict=conflicting and bool(consolidated) and not mine,
             )
         return found
+
+    def _differing(self, flags: str) -> tuple[str, ...]:
+        """The columns whose flag is set in the text of a boolean[]; most keys share a few of these texts."""
+        if len(self._columns) > _MOST_TEXTS:
+            self._columns.clear()
+        if flags not in self._columns:
+            told = zip(self.move.written, flags.strip("{}").split(","), strict=True) if self.move.written else ()
+            self._columns[flags] = tuple(column.name for column, flag in told if flag == "t")
+        return self._columns[flags]
 
     def cells(self, keys: Sequence[Key]) -> dict[Key, Cells]:
         """Both sides' values of the compared columns as text, and how those of masked ones differ, for the keys given.
@@ -350,6 +370,14 @@ class Comparison:
         """Rows of one side whose key has a NULL in it. Raises psycopg.errors.QueryCanceled beyond the limit."""
         with self.snapshot(limit_ms):
             return int(self._one(self.pairs.null_keys(side), {})[0])
+
+    def _itself(self) -> int | None:
+        """The place among the sources of the target itself: its row's version is read anyway."""
+        names = tuple(key.name for key in self.move.key)
+        for at, (source, columns) in enumerate(self.sources):
+            if source.is_target and columns == names and self.pairs.target_unique:
+                return at
+        return None
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

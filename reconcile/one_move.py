@@ -14,26 +14,25 @@ import psycopg
 
 from cdc.replication import lsn_text
 from reconcile import coverage
+from reconcile.candidates import Candidates
 from reconcile.confidence import CONFIDENCE, fewer_than
 from reconcile.diff import FAILS, Chunk, Comparison, Failed, Key, Pace, of_data
 from reconcile.document import Chunks, ColumnCoverage, MoveReport, Quarantined, Sample, Scope
 from reconcile.invariants import Evaluation, evaluate
 from reconcile.parallel import Parallel
 from reconcile.place import Place
-from reconcile.proof import Prover
+from reconcile.proof import Outcome, Prover
 from reconcile.sample import Drawing
 from reconcile.scope import ALL, Selection, sentence
 from reconcile.sources import source_rows
 from reconcile.storage import storage
 from reconcile.tally import Tally
-from reconcile.verdicts import Observation
 from sql.connection import Connection
 from sql.model import Move
 from sql.pairs import Side
 
 FIRST_CHUNK = 2_000
 _CHOSEN = 1_000  # chosen keys compared in one snapshot
-_BATCH = 5_000  # candidates that are proven together
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,8 @@ class OneMove:
         self.splits = 0
         self.only, self.place = only, place
         self.drawing = Drawing(self.comparison, only.draw, Pace(manner.chunk_rows)) if only.draw else None
+        self._beside = self.parallel is not None and only.keys is None and self.drawing is None
+        self._comparing = False
         self.started_at, self._started = _now(writer), time.monotonic()
         self.evaluations: list[Evaluation] = []
         self.storage = place.storage if place else storage(writer, whole)  # before anything is read
@@ -163,23 +164,22 @@ class OneMove:
         Returns the seconds of the longest chunk's transaction.
         """
         total = max(self.comparison.estimate()) if self.only.keys is None else len(self.only.keys)
-        waiting: list[Observation] = []
         longest = 0.0
-        with closing(self._chunks()) as chunks:  # sessions that compare side by side end before anything else does
+        self._comparing = True
+        # Sessions that compare side by side, and the proof beside them, end before anything else does.
+        with closing(self._candidates()) as candidates, closing(self._chunks()) as chunks:
             for chunk in chunks:
                 if isinstance(chunk, Failed):
                     self.tally.failed(chunk, counted=False)
                     continue
                 longest = max(longest, chunk.seconds)
                 self.tally.chunk(chunk)
-                waiting += chunk.different
+                candidates.add(chunk.different)
                 self.progress(Step(self.move.name, "compare", self.tally.counts["compared"], total))
-                if len(waiting) >= _BATCH or self.manner.keep is not None:
-                    self._prove(waiting)
-                    waiting = []
                 if self.manner.keep is not None and chunk.high is not None:
                     self.manner.keep(self._here(chunk.high, total))
-        self._prove(waiting)
+            self._comparing = False
+            candidates.finish()
         return longest
 
     def _judge_anew(self) -> None:
@@ -187,15 +187,15 @@ class OneMove:
         found = [it for it in self.tally.listed if it.kind not in ("failed", "duplicate")]
         for difference in found:
             self.tally.withdraw(difference)
-        waiting: list[Observation] = []
-        for at in range(0, len(found), _CHOSEN):
-            for chunk in self._chosen([tuple(it.key) for it in found[at : at + _CHOSEN]]):
-                if isinstance(chunk, Failed):
-                    self.tally.failed(chunk, counted=False)
-                    continue
-                self.tally.again(chunk)
-                waiting += chunk.different
-        self._prove(waiting)
+        with closing(self._candidates()) as candidates:
+            for at in range(0, len(found), _CHOSEN):
+                for chunk in self._chosen([tuple(it.key) for it in found[at : at + _CHOSEN]]):
+                    if isinstance(chunk, Failed):
+                        self.tally.failed(chunk, counted=False)
+                        continue
+                    self.tally.again(chunk)
+                    candidates.add(chunk.different)
+            candidates.finish()
 
     def _chunks(self) -> Generator[Chunk | Failed, None, None]:
         if self.drawing is not None:
@@ -244,19 +244,24 @@ class OneMove:
             yield from self._chosen(keys[: len(keys) // 2])
             yield from self._chosen(keys[len(keys) // 2 :])
 
-    def _prove(self, candidates: list[Observation]) -> None:
-        if not candidates:
-            return
-        if self.manner.keep is not None:
-            self.prover.anew()
-        for outcome in self.prover.prove(candidates, self.tally.most - len(self.tally.listed)):
+    def _candidates(self) -> Candidates:
+        """Proven beside a comparison that leaves the prover's session alone; a place that is kept has all proven."""
+        each = self.manner.keep is not None
+        return Candidates(self.prover, self._settle, self._unlisted, beside=self._beside, each=each)
+
+    def _unlisted(self) -> int:
+        return self.tally.most - len(self.tally.listed)
+
+    def _settle(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
             self.tally.outcome(outcome)
         for failed in self.prover.failed:
             self.tally.failed(failed, counted=True)
         self.prover.failed.clear()
 
     def _on_round(self, number: int, keys: int) -> None:
-        self.progress(Step(self.move.name, "prove", number, keys))
+        if not (self._beside and self._comparing):  # the comparison tells its own progress meanwhile
+            self.progress(Step(self.move.name, "prove", number, keys))
 
     def _split(self) -> None:
         self.splits += 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -93,6 +94,10 @@ def progress(conn: Connection, move: Move) -> Progress:
     )
 
 
+class Stopped(Exception):
+    """Nobody waits for the proof any more."""
+
+
 class Prover:
     """Proves what became of keys that differed. `writer` is a second session: it commits the marker.
 
@@ -116,6 +121,11 @@ class Prover:
         self.failed: list[Failed] = []
         self._waited = 0.0
         self._stood_at: str | None = None  # where the stream stood when it was given up
+        self._told = threading.Event()
+
+    def stop(self) -> None:
+        """From another thread: let the proof in hand raise Stopped when no statement runs, and every later one."""
+        self._told.set()
 
     def anew(self) -> None:
         """Let the proofs that follow wait as long as the first ones might."""
@@ -142,11 +152,12 @@ class Prover:
             keys = list(histories)
             for at in range(0, len(keys), _AT_ONCE):
                 left = list_cells - _listed(outcomes)
+                self._pause(0)
                 outcomes += self._round(keys[at : at + _AT_ONCE], histories, wait, final, left)
             if not histories:
                 self._waited += time.monotonic() - started
                 return outcomes
-            time.sleep(min(0.25, 0.002 * attempt))
+            self._pause(min(0.25, 0.002 * attempt))
         raise AssertionError
 
     def _round(
@@ -192,16 +203,15 @@ class Prover:
                 found.append((seen[key], judgement))
             standing = [now.key for now, judgement in found if judgement is not None and not judgement.settled]
             cells = self.comparison.cells(standing[: max(0, list_cells)])
-            lsn = self.comparison.lsn()
         outcomes = []
         accepted = self._accepted([now for now, judgement in found if judgement and _disagrees(now, judgement)])
         for now, told in found:
             judgement = Judgement("match", told.kind, ACCEPTED, settled=True) if told and now.key in accepted else told
             if judgement is None:
-                histories[now.key] = [*histories[now.key][-20:], replace(now, lsn=lsn)]
+                histories[now.key] = [*histories[now.key][-20:], now]
             else:
                 del histories[now.key]
-                outcomes.append(Outcome(replace(now, lsn=lsn), judgement, cells.get(now.key)))
+                outcomes.append(Outcome(now, judgement, cells.get(now.key)))
         return outcomes
 
     # -- waiting -------------------------------------------------------------------------------------------------------
@@ -230,8 +240,12 @@ class Prover:
             patience = _PATIENCE_WITHOUT_CAPTURE if state.capturing is False else _PATIENCE
             if now - moved > min(patience, self.timeout) or now > deadline:
                 return self._given_up(state, lsn, moving=moves > 0 and now - moved < 1.0)
-            time.sleep(pause)
+            self._pause(pause)
             pause = min(pause * 1.5, 0.05)
+
+    def _pause(self, seconds: float) -> None:
+        if self._told.wait(seconds):
+            raise Stopped
 
     def _given_up(self, state: Progress, lsn: int, *, moving: bool) -> Wait:
         self._stood_at = None if moving else state.mark
