@@ -49,7 +49,7 @@ class Candidates:
     def close(self) -> None:
         """Wait for the end of a proof that nobody waits for any more; it ends with the statement in hand."""
         if self._thread is not None:
-            self._prover.stop()
+            self._prover.arrival.stop()
             self._thread.shutdown()
 
     def _begin(self) -> None:

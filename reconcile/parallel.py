@@ -10,7 +10,9 @@ from contextlib import suppress
 from queue import Queue
 from typing import Final
 
-from reconcile.diff import Chunk, Comparison, Failed, Key, Pace
+from reconcile.chunk import Chunk, Failed, Key
+from reconcile.diff import Comparison
+from reconcile.pace import Pace
 from sql.connection import Connection
 from sql.pairs import Side
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cdc.replication import lsn_text
-from reconcile.diff import Chunk, Failed, Key
+from reconcile.chunk import Chunk, Failed, Key
 from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
 from reconcile.verdicts import ACCEPTED

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from reconcile.arrival import Arrival
 from reconcile.proof import Outcome, Prover
 from reconcile.run import Step
 from reconcile.verdicts import Observation
@@ -110,9 +111,9 @@ def test_told_to_stop_while_a_proof_waits_for_the_stream_the_proof_ends(
     it.run("UPDATE new.t SET price = -1")
     it.run("UPDATE cutover.position SET applied_lsn = '0/1'")
     waits, ended = threading.Event(), list[str]()
-    pause, prove = Prover._pause, Prover.prove
+    pause, prove = Arrival.pause, Prover.prove
 
-    def waiting(self: Prover, seconds: float) -> None:
+    def waiting(self: Arrival, seconds: float) -> None:
         if seconds:
             waits.set()
         pause(self, seconds)
@@ -124,7 +125,7 @@ def test_told_to_stop_while_a_proof_waits_for_the_stream_the_proof_ends(
             ended.append(type(error).__name__)
             raise
 
-    monkeypatch.setattr(Prover, "_pause", waiting)
+    monkeypatch.setattr(Arrival, "pause", waiting)
     monkeypatch.setattr(Prover, "prove", told)
 
     def stop(step: Step) -> None:

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Sequence
 from typing import cast
 
-from reconcile.diff import Comparison, Key, Pace
+from reconcile.chunk import Key
+from reconcile.diff import Comparison
+from reconcile.pace import Pace
 from reconcile.parallel import Found, Ranges
 from sql.pairs import Side
 
