@@ -74,7 +74,7 @@ class Comparison(Bounds, Singles):
                 if middle is None:
                     yield self._failed(low, high, error)
                 else:
-                    pace.split()
+                    pace.split(too_long=not of_data(error))
                     waiting += [(middle, high), (low, middle)]
                 continue
             if chunk is None:

@@ -14,7 +14,10 @@ _AIM: Final = 0.5  # seconds that a chunk should take; leaves room below one sec
 _IN_TIME: Final = 1.2  # of that time
 _FAR_TOO_LONG: Final = 2.0
 _WORTH: Final = 0.8  # of the time a key in a smaller chunk: a larger one that takes more than that was not worth it
-_WORTH_MUCH: Final = 0.5  # so much less, and it may take far too long
+_ANOTHER_PLAN: Final = (
+    2.0  # so many times as much: this is no load of the machine, PostgreSQL went about it another way
+)
+_FORGIVEN: Final = 1.01  # a chunk in time lets `most` grow so much again
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Pace:
         known = self._known
         if known is None or now.in_time:
             self._known = now
+            self.most = min(MOST_KEYS, int(self.most * _FORGIVEN) + 1)
             return
         if now.keys < 1.5 * known.keys:
             return
@@ -74,11 +78,12 @@ class Pace:
             self.fewest = max(_FEWEST_KEYS, min(self.fewest, known.keys if known.in_time else known.keys // 2))
         elif not known.in_time:
             self._known = now
-        if known.in_time and saved > _WORTH_MUCH and now.seconds > _FAR_TOO_LONG * self.aim:
+        if known.in_time and saved > _ANOTHER_PLAN and now.seconds > _FAR_TOO_LONG * self.aim:
             self.most = min(self.most, (known.keys + now.keys) // 2)
 
-    def split(self) -> None:
-        """A chunk was too much."""
+    def split(self, *, too_long: bool) -> None:
+        """A chunk was too much: it took too long, or holds a row that fails."""
         self.fewest = max(1, self.fewest // 4)
-        self.most = max(1, min(self.most, self.keys // 2))
+        if too_long:
+            self.most = max(_FEWEST_KEYS, min(self.most, self.keys // 2))
         self.keys = max(1, self.keys // 4)
