@@ -11,7 +11,7 @@ from cutover.command import Invocation
 from cutover.progress import progress
 from cutover.service import Service
 from reconcile import history
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from reconcile.document import ReconcileDocument, exit_code
 from reconcile.html import write
 from reconcile.passes import Stopped, Throttle

@@ -12,7 +12,7 @@ from typing import Final
 from consumers.reading import keys_in
 from cutover.arguments import read_keys, read_since
 from cutover.service import Service
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from reconcile.scope import Draw, Selection
 from sql.connection import connect
 from sql.errors import UsageError

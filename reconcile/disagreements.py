@@ -12,11 +12,13 @@ from pathlib import Path
 from psycopg.types.json import Jsonb
 
 from cdc.log import Log
-from reconcile.diff import SESSION, Comparison, Key
+from reconcile.chunk import Key
+from reconcile.diff import Comparison
 from reconcile.document import Cell
 from reconcile.repair import mend
 from reconcile.review import Decided, Disagreement, Review, entry, head
 from reconcile.run import sessions
+from reconcile.session import SESSION
 from reconcile.verdicts import Observation
 from sql.connection import Connection, connect, own
 from sql.errors import Refused, UsageError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from reconcile.document import Difference, Gone, MoveReport, Verdict
 from reconcile.scope import Selection
 from sql import faultpoints

@@ -15,8 +15,10 @@ from typing import Any
 
 import psycopg
 
-from reconcile.diff import Comparison, Key, of_data
+from reconcile.chunk import Key
+from reconcile.diff import Comparison
 from reconcile.document import InvariantResult
+from reconcile.session import of_data
 from reconcile.verdicts import Observation
 from sql.catalog import read_tables
 from sql.mask import MASKED, hides

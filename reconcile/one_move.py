@@ -3,70 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import cast
 
-import psycopg
-
 from cdc.replication import lsn_text
-from reconcile import coverage
+from reconcile import whole
+from reconcile.candidates import Candidates
+from reconcile.chosen import chosen, drawn
+from reconcile.chunk import Chunk, Failed, Key
 from reconcile.confidence import CONFIDENCE, fewer_than
-from reconcile.diff import FAILS, Chunk, Comparison, Failed, Key, Pace, of_data
-from reconcile.document import Chunks, ColumnCoverage, MoveReport, Quarantined, Sample, Scope
+from reconcile.diff import Comparison
+from reconcile.document import Chunks, MoveReport, Sample, Scope
 from reconcile.invariants import Evaluation, evaluate
+from reconcile.manner import Manner, Step
+from reconcile.pace import Pace
 from reconcile.parallel import Parallel
 from reconcile.place import Place
-from reconcile.proof import Prover
+from reconcile.proof import Outcome, Prover
 from reconcile.sample import Drawing
 from reconcile.scope import ALL, Selection, sentence
 from reconcile.sources import source_rows
 from reconcile.storage import storage
 from reconcile.tally import Tally
-from reconcile.verdicts import Observation
 from sql.connection import Connection
 from sql.model import Move
-from sql.pairs import Side
-
-FIRST_CHUNK = 2_000
-_CHOSEN = 1_000  # chosen keys compared in one snapshot
-_BATCH = 5_000  # candidates that are proven together
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Where a running reconciliation is.
-
-    `phase` "compare": `done` keys of about `total` (the planner's estimate); "prove": round `done`, `total` keys open;
-    "invariants": `total` of them.
-    """
-
-    move: str
-    phase: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a run is done.
-
-    `chunk_rows`: keys in the first chunk; `chunk_seconds`: how long each of the following ones should take. `timeout`:
-    seconds that a proof waits for the stream. `listed`: differences that the document shows with their cells. `keep`:
-    called with the place after each chunk whose differences are all proven. `sources`: count each
-    legacy table by itself, too.
-    """
-
-    chunk_rows: int = FIRST_CHUNK
-    chunk_seconds: float = 0.5
-    timeout: float = 30.0
-    listed: int = 1000
-    progress: Callable[[Step], None] = lambda step: None
-    keep: Callable[[Place], None] | None = None
-    sources: bool = False
 
 
 class OneMove:
@@ -77,20 +40,22 @@ class OneMove:
         place: Place | None = None, others: Sequence[Connection] = (),
     ) -> None:  # fmt: skip
         """`others`: sessions that compare side by side, where more than the one is wanted."""
-        whole, move = move, only.narrowed(move)
+        all_columns, move = move, only.narrowed(move)
         self.reader, self.move, self.manner, self.progress = reader, move, manner, manner.progress
         self.comparison = Comparison(reader, move, only.where.sql if only.where else None)
         self.parallel = Parallel(self.comparison, others) if others else None
         self.prover = Prover(self.comparison, writer, move, manner.timeout, self._on_round,
-                             Comparison(reader, whole) if only.columns else None)  # fmt: skip
+                             Comparison(reader, all_columns) if only.columns else None)  # fmt: skip
         self.pace = Pace(manner.chunk_rows, aim=manner.chunk_seconds)
         self.tally = place.tally.restore(move, manner.listed) if place else Tally(move, manner.listed)
         self.splits = 0
         self.only, self.place = only, place
         self.drawing = Drawing(self.comparison, only.draw, Pace(manner.chunk_rows)) if only.draw else None
+        self._beside = self.parallel is not None and only.keys is None and self.drawing is None
+        self._comparing = False
         self.started_at, self._started = _now(writer), time.monotonic()
         self.evaluations: list[Evaluation] = []
-        self.storage = place.storage if place else storage(writer, whole)  # before anything is read
+        self.storage = place.storage if place else storage(writer, all_columns)  # before anything is read
 
     def report(self) -> MoveReport:
         """Invariants first: they presume that what is in flight arrives, which comparing every key then proves."""
@@ -98,13 +63,13 @@ class OneMove:
             self.started_at, self.evaluations = self.place.started_at, self.place.evaluated()
         elif self.only.whole:  # they are of all keys
             self.evaluations = self._invariants()
-            self._null_keys()
-        columns, quarantined = self._coverage()
+            whole.null_keys(self.comparison, self.tally, self._limit_ms)
+        columns, quarantined = whole.covered(self.comparison, self.tally, self._limit_ms)
         sources = source_rows(self.comparison, self._limit_ms) if self.manner.sources and self.only.whole else []
         longest = self._compare_keys()
         if self.manner.keep is not None:
             self._judge_anew()
-        state = self.prover.progress()
+        state = self.prover.arrival.progress()
         tally = self.tally
         invariants = [it.settle(tally.standing, tally.counts["drift"]) for it in self.evaluations]
         verdict = tally.verdict(invariants)
@@ -163,23 +128,22 @@ class OneMove:
         Returns the seconds of the longest chunk's transaction.
         """
         total = max(self.comparison.estimate()) if self.only.keys is None else len(self.only.keys)
-        waiting: list[Observation] = []
         longest = 0.0
-        with closing(self._chunks()) as chunks:  # sessions that compare side by side end before anything else does
+        self._comparing = True
+        # Sessions that compare side by side, and the proof beside them, end before anything else does.
+        with closing(self._candidates()) as candidates, closing(self._chunks()) as chunks:
             for chunk in chunks:
                 if isinstance(chunk, Failed):
                     self.tally.failed(chunk, counted=False)
                     continue
                 longest = max(longest, chunk.seconds)
                 self.tally.chunk(chunk)
-                waiting += chunk.different
+                candidates.add(chunk.different)
                 self.progress(Step(self.move.name, "compare", self.tally.counts["compared"], total))
-                if len(waiting) >= _BATCH or self.manner.keep is not None:
-                    self._prove(waiting)
-                    waiting = []
                 if self.manner.keep is not None and chunk.high is not None:
                     self.manner.keep(self._here(chunk.high, total))
-        self._prove(waiting)
+            self._comparing = False
+            candidates.finish()
         return longest
 
     def _judge_anew(self) -> None:
@@ -187,36 +151,23 @@ class OneMove:
         found = [it for it in self.tally.listed if it.kind not in ("failed", "duplicate")]
         for difference in found:
             self.tally.withdraw(difference)
-        waiting: list[Observation] = []
-        for at in range(0, len(found), _CHOSEN):
-            for chunk in self._chosen([tuple(it.key) for it in found[at : at + _CHOSEN]]):
+        with closing(self._candidates()) as candidates:
+            for chunk in chosen(self.comparison, [tuple(it.key) for it in found], self._split):
                 if isinstance(chunk, Failed):
                     self.tally.failed(chunk, counted=False)
                     continue
                 self.tally.again(chunk)
-                waiting += chunk.different
-        self._prove(waiting)
+                candidates.add(chunk.different)
+            candidates.finish()
 
     def _chunks(self) -> Generator[Chunk | Failed, None, None]:
         if self.drawing is not None:
-            yield from self._drawn(self.drawing)
+            yield from drawn(self.comparison, self.drawing, self._split)
         elif self.only.keys is None:
             comparison = self.parallel or self.comparison
             yield from comparison.chunks(self.pace, self._split, self.place.key if self.place else None)
         else:
-            for at in range(0, len(self.only.keys), _CHOSEN):
-                yield from self._chosen(self.only.keys[at : at + _CHOSEN])
-
-    def _drawn(self, drawing: Drawing) -> Iterator[Chunk | Failed]:
-        """The keys of a sample; where even the keys cannot be computed, what follows is not told."""
-        try:
-            for keys in drawing.batches():
-                for at in range(0, len(keys), _CHOSEN):
-                    yield from self._chosen(keys[at : at + _CHOSEN])
-        except psycopg.Error as error:
-            if not (of_data(error) or isinstance(error, psycopg.errors.QueryCanceled)):
-                raise
-            yield Failed((), 1, error.sqlstate or "", "the keys could not be drawn")
+            yield from chosen(self.comparison, self.only.keys, self._split)
 
     def _scope(self) -> Scope:
         """What was compared; of a sample also what it says of all keys, once all is counted."""
@@ -230,33 +181,24 @@ class OneMove:
         )  # fmt: skip
         return scope.model_copy(update={"sample": sample})
 
-    def _chosen(self, keys: Sequence[Key]) -> Iterator[Chunk | Failed]:
-        """Some keys; by halves where one of them fails."""
-        try:
-            yield self.comparison.chosen(keys)
-        except psycopg.Error as error:
-            if not (of_data(error) or isinstance(error, psycopg.errors.QueryCanceled)):
-                raise
-            if len(keys) == 1:
-                yield Failed(tuple(keys), 1, error.sqlstate or "", FAILS)
-                return
-            self._split()
-            yield from self._chosen(keys[: len(keys) // 2])
-            yield from self._chosen(keys[len(keys) // 2 :])
+    def _candidates(self) -> Candidates:
+        """Proven beside a comparison that leaves the prover's session alone; a place that is kept has all proven."""
+        each = self.manner.keep is not None
+        return Candidates(self.prover, self._settle, self._unlisted, beside=self._beside, each=each)
 
-    def _prove(self, candidates: list[Observation]) -> None:
-        if not candidates:
-            return
-        if self.manner.keep is not None:
-            self.prover.anew()
-        for outcome in self.prover.prove(candidates, self.tally.most - len(self.tally.listed)):
+    def _unlisted(self) -> int:
+        return self.tally.most - len(self.tally.listed)
+
+    def _settle(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
             self.tally.outcome(outcome)
         for failed in self.prover.failed:
             self.tally.failed(failed, counted=True)
         self.prover.failed.clear()
 
     def _on_round(self, number: int, keys: int) -> None:
-        self.progress(Step(self.move.name, "prove", number, keys))
+        if not (self._beside and self._comparing):  # the comparison tells its own progress meanwhile
+            self.progress(Step(self.move.name, "prove", number, keys))
 
     def _split(self) -> None:
         self.splits += 1
@@ -265,24 +207,6 @@ class OneMove:
         if self.move.invariants:
             self.progress(Step(self.move.name, "invariants", 0, len(self.move.invariants)))
         return evaluate(self.comparison, self.move.invariants, self._limit_ms)
-
-    def _coverage(self) -> tuple[list[ColumnCoverage], list[Quarantined]]:
-        try:
-            with self.comparison.snapshot(self._limit_ms):
-                return coverage.columns(self.reader, self.move), coverage.quarantined(self.reader, self.move)
-        except psycopg.errors.QueryCanceled:
-            self.tally.unknown.append("the quarantined rows could not be counted in time")
-            return coverage.columns(self.reader, self.move), []
-
-    def _null_keys(self) -> None:
-        """A row without a key is on no side of any chunk: it is counted here, and never green (A7)."""
-        sides: tuple[Side, ...] = ("legacy",) if self.move.rows == "add" else ("legacy", "consolidated")
-        for side in sides:
-            try:
-                if number := self.comparison.null_keys(side, self._limit_ms):
-                    self.tally.null_keys[side] = number
-            except psycopg.errors.QueryCanceled:
-                self.tally.unknown.append(f"rows without a key on the {side} side could not be counted in time")
 
     @property
     def _limit_ms(self) -> int:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reconcile import history
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from reconcile.document import MoveReport
-from reconcile.one_move import Manner, OneMove, Step
+from reconcile.manner import Manner, Step
+from reconcile.one_move import OneMove
 from reconcile.place import Place
-from reconcile.proof import progress
+from reconcile.progress import progress
 from reconcile.run import sessions
 from reconcile.scope import ALL, Selection
 from sql.connection import Connection, own

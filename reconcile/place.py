@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from reconcile.document import Difference, InvariantResult
 from reconcile.invariants import Evaluation
 from reconcile.tally import Tally

@@ -12,7 +12,7 @@ from cdc.log import Log
 from cdc.touch import touch
 from consumers import positions
 from consumers.lease import workers
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from sql import faultpoints
 from sql.connection import Connection, connect, own
 from sql.errors import NotProven, Unreachable

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from reconcile.document import Cell
 from sql.errors import UsageError
 from sql.model import Move

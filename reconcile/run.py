@@ -7,10 +7,12 @@ from contextlib import ExitStack, contextmanager
 
 from cdc.log import Log
 from reconcile import history
-from reconcile.diff import SESSION, Key
+from reconcile.chunk import Key
 from reconcile.document import ReconcileDocument, worst
-from reconcile.one_move import FIRST_CHUNK, Manner, OneMove, Step
+from reconcile.manner import FIRST_CHUNK, Manner, Step
+from reconcile.one_move import OneMove
 from reconcile.scope import ALL, Selection
+from reconcile.session import SESSION
 from sql.connection import Connection, connect, translated
 from sql.errors import Refused, UsageError
 from sql.model import Move, Plan

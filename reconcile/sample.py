@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from reconcile.diff import Comparison, Key, Pace
+from reconcile.chunk import Key
+from reconcile.diff import Comparison
+from reconcile.pace import Pace
 from reconcile.scope import Draw
 
 _LOWEST, _HASHES = -(2**63), 2**64

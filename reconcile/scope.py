@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from reconcile.diff import Key
+from reconcile.chunk import Key
 from reconcile.document import Scope
 from sql.model import Move
 from sql.predicate import Predicate

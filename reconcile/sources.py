@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import psycopg
 
-from reconcile.diff import Comparison, of_data
+from reconcile.diff import Comparison
 from reconcile.document import SourceRows
+from reconcile.session import of_data
 from sql.model import Move, Source
 from sql.names import quote
 from sql.render import base_type, output

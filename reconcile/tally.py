@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cdc.replication import lsn_text
-from reconcile.diff import Chunk, Failed, Key
+from reconcile.chunk import Chunk, Failed, Key
 from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
 from reconcile.verdicts import ACCEPTED
@@ -68,7 +68,15 @@ class Tally:
         reason = f"{failed.sqlstate}: {failed.message}"
         self.reasons[reason] += failed.rows
         for key in failed.keys:
-            self._list(Difference(key=list(key), verdict="unresolved", kind="failed", reason=reason))
+            if self.full:
+                self.capped = True
+                break
+            self.listed.append(Difference(key=list(key), verdict="unresolved", kind="failed", reason=reason))
+
+    @property
+    def full(self) -> bool:
+        """Are as many differences listed as may be?"""
+        return len(self.listed) >= self.most
 
     def outcome(self, outcome: Outcome) -> None:
         """What became of one key that differed."""
@@ -84,10 +92,14 @@ class Tally:
             self.mendable.append(seen.key)
         self.kinds[judgement.kind] += 1
         if judgement.kind == "differs":
-            self.columns.update(seen.columns)
+            for column in seen.columns:
+                self.columns[column] += 1
         if judgement.verdict != "drift" and judgement.reason:
             self.reasons[judgement.reason] += 1
-        self._list(
+        if self.full:
+            self.capped = True
+            return
+        self.listed.append(
             Difference(
                 key=list(seen.key),
                 verdict=judgement.verdict,
@@ -151,12 +163,6 @@ class Tally:
     def rows(self) -> Rows:
         """The counts as the document has them."""
         return Rows(**{name: self.counts[name] for name in Rows.model_fields})
-
-    def _list(self, difference: Difference) -> None:
-        if len(self.listed) < self.most:
-            self.listed.append(difference)
-        else:
-            self.capped = True
 
     def _cells(self, outcome: Outcome) -> dict[str, Cell]:
         if outcome.cells is None:

@@ -140,15 +140,15 @@ class Pairs:
     def observe(self) -> str:
         """How the given keys stand, by their number from 1.
 
-        Rows of: number, rows of the mapping, rows of the target, is the row converge's own, differing columns as
-        boolean[] in the order of `move.written`, digests of both sides' values, version of the target's row.
+        Rows of: number, rows of the mapping, rows of the target, is the row converge's own, a boolean[] as text (does
+        it differ, in the order of `move.written`), digests of both sides' values, version of the target's row.
         """
         flags = ", ".join(differs(c, f"v.{quote(c.name)}", f"t.{quote(c.name)}") for c in self.move.written)
         return _parameterised(
             f"WITH {self._given_pairs}"
             f" SELECT DISTINCT ON (g.{_NUMBER}) g.{_NUMBER}, coalesce(v.{_ROWS}, 0), coalesce(t.{_ROWS}, 0),"
             f" coalesce(t.{_MINE}, false),"
-            f" ARRAY[{flags}]::boolean[],"
+            f" ARRAY[{flags}]::boolean[]::text,"
             f" CASE WHEN v.{_ROWS} IS NOT NULL THEN {self._digest('v')} END,"
             f" CASE WHEN t.{_ROWS} IS NOT NULL THEN {self._digest('t')} END, t.{_VERSION}"
             f" FROM g LEFT JOIN v ON {self._same('v', 'g')} LEFT JOIN t ON {self._same('t', 'g')}"

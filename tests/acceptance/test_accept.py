@@ -13,7 +13,9 @@ import pytest
 from tests.acceptance.command import Cli
 from tests.integration.rig import FILES, SCHEMA, write_plan
 
-ONE = pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
+BOTH = pytest.mark.parametrize(
+    ("server", "log_address"), [("pg15", "sqlite"), ("pg18", "kafka")], indirect=True, ids=["pg15-sqlite", "pg18-kafka"]
+)
 ROWS = """
 INSERT INTO shop.payment (ref, amount) SELECT 'p' || n, n FROM generate_series(1, 50) n;
 INSERT INTO shop."order" (ref, total) SELECT 'p' || n, CASE WHEN n <= 6 THEN n + 0.5 ELSE n END FROM generate_series(1, 20) n;
@@ -55,7 +57,7 @@ def decide(file: Path, **decisions: str) -> None:
     file.write_text(text)
 
 
-@ONE
+@BOTH
 def test_only_what_was_decided_and_is_still_so_is_taken(shop: Cli, dsn: str) -> None:
     file = shop.folder / "review.toml"
     assert "6 disagreements" in shop.run("reconcile", "ledger", "--disagreements", str(file)).out

@@ -9,6 +9,9 @@ import pytest
 
 from tests.acceptance.command import Cli
 
+BOTH = pytest.mark.parametrize(
+    ("server", "log_address"), [("pg15", "sqlite"), ("pg18", "kafka")], indirect=True, ids=["pg15-sqlite", "pg18-kafka"]
+)
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
 SECRETS = ("geheim", "verraten")
 DAMAGE = """
@@ -32,7 +35,7 @@ def masked(tour: Cli, columns: str) -> None:
     plan.write_text(plan.read_text().replace("\nkey ", f"\nmask    = {columns}\nkey ") + INVARIANT)
 
 
-@ONE
+@BOTH
 def test_a_masked_value_is_nowhere_and_its_difference_is_told(tour: Cli, dsn: str, tmp_path: Path) -> None:
     masked(tour, '["title", "places"]')
     page = tmp_path / "report.html"

@@ -14,13 +14,16 @@ from tests.acceptance.test_metrics import series, until
 from tests.acceptance.test_watching import wait_for
 
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+BOTH = pytest.mark.parametrize(
+    ("server", "log_address"), [("pg18", "sqlite"), ("pg15", "kafka")], indirect=True, ids=["pg18-sqlite", "pg15-kafka"]
+)
 RUNS = "SELECT count(*) FROM cutover.reconcile_run WHERE verdict = %s"
 STANDING = "SELECT count(*) FROM cutover.difference WHERE gone_at IS NULL AND verdict = %s"
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1668641906 AND granted AND %s"
 FAST = {"CUTOVER_RECONCILE_SHARE": "1", "CUTOVER_RECONCILE_EVERY": "0.2"}
 
 
-@ONE
+@BOTH
 def test_the_pass_proves_and_finds_and_sees_it_mended(tour: Cli, dsn: str) -> None:
     tour.run("prepare", "--set-identity")
     port = free_port()

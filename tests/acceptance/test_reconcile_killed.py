@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -15,12 +16,12 @@ REPAIRS = (
     "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^cutover repair' AND datname = current_database()"
 )
 DRIFT = """UPDATE "Lager".product SET price = -1 WHERE sku = 'A-7'"""
-PLAIN = ["in-snapshot", "in-snapshot", "before-proof", "in-marker", "in-proof", "before-record", "after-record"]
+PLAIN = ["in-snapshot", "before-proof", "in-marker", "in-proof", "before-record", "after-record"]
 KILLS = [
     *((f"reconcile.{point}", ("reconcile",)) for point in PLAIN),
     *((f"reconcile.{point}", ("reconcile", "--watch", "--share", "1")) for point in ("in-snapshot:3", "in-proof", "after-record")),
-    *((point, ("reconcile", "--repair")) for point in ("repair.after-record", "repair.after-touch", "reconcile.in-snapshot")),
 ]  # fmt: skip
+REPAIR = ["repair.after-record", "repair.after-touch", "reconcile.in-snapshot"]
 # What a dead session could leave: whatever holds back vacuum, a lock, a slot, a temporary table.
 LEFT = """
 SELECT (SELECT count(*) FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
@@ -48,11 +49,18 @@ def test_killed_at_every_point_it_leaves_its_history_alone(tour: Cli, dsn: str) 
         tour.run("backfill")
         tour.eventually("reconcile")
         before = conn.execute(OBJECTS).fetchall()
-        for fault, command in KILLS:
-            conn.execute(DRIFT.encode())
+
+        def killed(fault: str, command: tuple[str, ...]) -> None:
             ran = tour.run(*command, code=None, CUTOVER_FAULT=fault)
             assert ran.code == -signal.SIGKILL, (fault, ran.code, ran.err)
             assert beside.process.poll() is None, fault
+
+        conn.execute(DRIFT.encode())
+        with ThreadPoolExecutor(3) as threads:
+            list(threads.map(killed, *zip(*KILLS, strict=True)))
+        for fault in REPAIR:
+            conn.execute(DRIFT.encode())
+            killed(fault, ("reconcile", "--repair"))
         assert beside.stop() == 0
         wait_for(dsn, SESSIONS, (), 0, 0)
         wait_for(dsn, REPAIRS, (), 0, 0)

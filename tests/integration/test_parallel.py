@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from reconcile.arrival import Arrival
+from reconcile.proof import Outcome, Prover
 from reconcile.run import Step
+from reconcile.verdicts import Observation
 from sql.errors import Unreachable
 from tests.integration.arena import Arena, arena
 
@@ -80,3 +83,57 @@ def test_a_session_that_is_ended_ends_the_run_and_not_in_a_verdict(it: Arena) ->
     with pytest.raises(Unreachable):
         it.reconcile(chunk_rows=500, side_by_side=2, progress=end)
     assert it.run("SELECT count(*) FROM cutover.reconcile_run") == [(0,)]
+
+
+def test_r1_what_differs_is_proven_beside_the_comparison(it: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key differs: the proofs begin while chunks still come, and each key is judged once."""
+    proofs: list[tuple[str, int]] = []
+    prove = Prover.prove
+
+    def told(self: Prover, candidates: Sequence[Observation], list_cells: int) -> list[Outcome]:
+        proofs.append((threading.current_thread().name, len(candidates)))
+        return prove(self, candidates, list_cells)
+
+    monkeypatch.setattr(Prover, "prove", told)
+    it.run("UPDATE new.t SET price = -1")
+    it.advance()
+    report = it.reconcile(chunk_rows=500, listed=7, side_by_side=2)
+    assert (report.rows.drift, report.rows.match, report.columns) == (20_000, 0, {"price": 20_000})
+    assert sum(size for _, size in proofs) == 20_000
+    assert {name for name, _ in proofs} == {"prove_0"}
+    assert len(proofs) > 2
+    assert sorted(int(each.key[0]) for each in report.differences) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_told_to_stop_while_a_proof_waits_for_the_stream_the_proof_ends(
+    it: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it.run("UPDATE new.t SET price = -1")
+    it.run("UPDATE cutover.position SET applied_lsn = '0/1'")
+    waits, ended = threading.Event(), list[str]()
+    pause, prove = Arrival.pause, Prover.prove
+
+    def waiting(self: Arrival, seconds: float) -> None:
+        if seconds:
+            waits.set()
+        pause(self, seconds)
+
+    def told(self: Prover, candidates: Sequence[Observation], list_cells: int) -> list[Outcome]:
+        try:
+            return prove(self, candidates, list_cells)
+        except Exception as error:
+            ended.append(type(error).__name__)
+            raise
+
+    monkeypatch.setattr(Arrival, "pause", waiting)
+    monkeypatch.setattr(Prover, "prove", told)
+
+    def stop(step: Step) -> None:
+        if step.done >= 5_000:  # more than a proof begins with
+            assert waits.wait(30)
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        it.reconcile(chunk_rows=500, side_by_side=2, progress=stop, timeout=60)
+    assert ended == ["Stopped"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("compare", "prove"))]

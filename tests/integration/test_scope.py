@@ -10,8 +10,9 @@ import pytest
 
 from cutover.gate import gate
 from cutover.selection import read_draw
-from reconcile.diff import Comparison, Pace
+from reconcile.diff import Comparison
 from reconcile.document import MoveReport
+from reconcile.pace import Pace
 from reconcile.sample import Drawing
 from reconcile.scope import Draw, Selection, words
 from sql.errors import UsageError

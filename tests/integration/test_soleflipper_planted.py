@@ -83,6 +83,11 @@ ORDER_SAME = [
                               WHERE NOT EXISTS (SELECT FROM {owned} w WHERE w.external_id = o.external_id) LIMIT 1)
        RETURNING external_id""",
 ]
+# An empty object beside NULL, in some quiet rows.
+EMPTY_FEES = """
+UPDATE inventory.stock_financial SET fees = '{}'
+ WHERE stock_id IN (SELECT stock_id FROM inventory.stock_financial WHERE stock_id = ANY (%s::uuid[]) ORDER BY stock_id LIMIT 5)
+"""
 WRITES = (
     "UPDATE inventory.stock SET location = 'R' || %(n)s, version = version + 1 WHERE id = %(stock)s",
     "UPDATE inventory.stock_financial SET sale_price = %(n)s, fees = jsonb_build_object('platform', %(n)s::int) WHERE stock_id = %(stock)s",
@@ -122,6 +127,7 @@ def ground(dsn: str, plan_name: str, log_address: str, tmp_path: Path) -> Iterat
             f"SELECT external_id FROM {rig.move('order').view} m WHERE NOT EXISTS"
             ' (SELECT FROM sales."order" o WHERE o.external_id = m.external_id) ORDER BY external_id',
         )
+        rig.conn.execute(EMPTY_FEES, (stock[1::2],))
         rig.capture()
         rig.start(Refresher(rig.dsn, rig.plan, rig.open_log()).run)
         owned = str(rig.move("order").owned)
@@ -146,4 +152,4 @@ def _column(rig: Rig, query: str) -> list[str]:
 
 @BOTH
 def test_r1_r3_exactly_what_was_planted_in_the_shipped_moves_is_drift(ground: Ground) -> None:
-    exactly_what_was_planted_is_drift(ground, (0, 2, 9))
+    exactly_what_was_planted_is_drift(ground, (0, 2, None))

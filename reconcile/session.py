@@ -1,0 +1,89 @@
+"""A session that reads both sides of one move, in snapshots that are short (R7)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import psycopg
+
+from sql.catalog import read_tables
+from sql.connection import Connection, transient
+from sql.files import load
+from sql.model import Move
+from sql.pairs import Pairs
+
+SESSION = {
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "work_mem": "64MB",
+    "random_page_cost": "1.1",  # chunks are short: rather look keys up than scan a table for each
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "60s",
+    "default_transaction_read_only": "on",
+}
+_TOO_LONG_MS = 5_000
+FAILS = "a value of this row fails in the mapping"  # never the value itself
+# What only the data of a row can cause: bad values, constraints of domains, a sub-query with two rows, RAISE.
+_DATA = ("21", "22", "23", "38", "39", "54", "P0")
+
+
+class Session:
+    """One session, and the statements that compare one move in it; every snapshot is let go where it was taken.
+
+    `where`: a condition on both sides' rows. `pairs`: the statements, where they are rendered already.
+    """
+
+    def __init__(
+        self, conn: Connection, move: Move, where: str | None = None, *, pairs: Pairs | None = None
+    ) -> None:  # fmt: skip
+        self.conn, self.move = conn, move
+        self.pairs = pairs or Pairs(move, *_sorting(conn, move), where)
+        self.longest = 0.0  # seconds of the longest snapshot
+
+    def twin(self, conn: Connection) -> Self:
+        """The same in another session."""
+        return type(self)(conn, self.move, pairs=self.pairs)
+
+    @contextmanager
+    def snapshot(self, limit_ms: int = _TOO_LONG_MS) -> Iterator[Connection]:
+        """A short REPEATABLE READ READ ONLY transaction: every statement in it sees the same."""
+        started = time.monotonic()
+        with self.conn.transaction():
+            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self.conn.execute(f"SET LOCAL statement_timeout = {limit_ms:d}")
+            yield self.conn
+        self.longest = max(self.longest, time.monotonic() - started)
+
+    def role(self) -> str:
+        """Who compares, as the server knows it."""
+        return str(self._one("SELECT session_user::text", {})[0])
+
+    def lsn(self) -> int:
+        """The WAL's end. Asked inside a snapshot, it is at or beyond every commit that the snapshot sees."""
+        return int(self._one("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn", {})[0])
+
+    def _one(self, sql: str, parameters: dict[str, Any]) -> Any:
+        return self.conn.execute(sql.encode(), parameters, prepare=False).fetchone()
+
+    def _all(self, sql: str, parameters: dict[str, Any]) -> list[Any]:
+        return self.conn.execute(sql.encode(), parameters, prepare=False).fetchall()
+
+
+def of_data(error: psycopg.Error) -> bool:
+    """Is it the fault of a row, and not of the connection, the plan or the server?"""
+    return not transient(error) and (error.sqlstate or "").startswith(_DATA)
+
+
+def _sorting(conn: Connection, move: Move) -> tuple[tuple[str | None, ...], bool]:
+    """The collation to sort each key column by, where the sides have different ones; is the target's key unique?"""
+    names = [key.name for key in move.key]
+    by_side: list[dict[str, str | None]] = [
+        dict(conn.execute(load("reconcile/sorting").encode(), {"relation": relation.sql, "names": names}).fetchall())
+        for relation in (move.view, move.target)
+    ]
+    collations = tuple(by_side[1].get(name) if by_side[0].get(name) != by_side[1].get(name) else None for name in names)
+    target = read_tables(conn, [move.target])[move.target]
+    return collations, any(index.complete and set(index.columns) <= set(names) for index in target.unique)
