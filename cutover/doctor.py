@@ -329,6 +329,15 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
             "start another cutover consume",
             move.move,
         )
+    if move.proof.void and move.backfill.finished and not (gap or move.halted):  # else those come first
+        read = move.side == "consolidated" or move.percent
+        yield Problem(
+            "broken" if read else "lag",
+            f"{move.move} is not proven any more" + (", and it is read from the consolidated side" if read else ""),
+            move.proof.void,
+            f"cutover reconcile {move.move}",
+            move.move,
+        )
     if 0 < move.percent < 100:
         yield Problem(
             "note",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from cdc.slot import check_slot
+from cutover.proven import Proof, read_proofs
 from cutover.views import mapping_stands
 from reconcile.storage import tables
 from sql.connection import Connection
@@ -66,16 +67,6 @@ class _State:
     dead_letters: int
     backfilled: bool
     backfill_applied: bool
-    upset: str | None
-    upset_at: datetime | None
-    verdict: str | None
-    exact: bool | None
-    part: str
-    digest: str | None
-    proof_started: datetime | None
-    proof_age: float | None
-    snapshot_lsn: str | None
-    moved: list[str] | None
 
 
 def gate(
@@ -93,11 +84,13 @@ def gate(
     state = _state(conn, plan, move)
     if to == "legacy":
         return [_reversible(state)]
+    # After the rest: whatever upsets the proof in between is seen.
+    proof = read_proofs(conn, plan.name, move.name, tables(move)).get(move.name)
     return [
         _reversible(state),
         _prepared(conn, plan, move),
         _backfilled(state),
-        _proven(state, plan, max_age),
+        _proven(conn, proof, plan, max_age),
         _clean(state),
         _current(state, max_lag_ms, max_lag_bytes),
         _gapless(conn, plan, state),
@@ -107,7 +100,7 @@ def gate(
 
 
 def _state(conn: Connection, plan: Plan, move: Move) -> _State:
-    row = conn.execute(load("gate/state"), {"plan": plan.name, "move": move.name, "tables": tables(move)}).fetchone()
+    row = conn.execute(load("gate/state"), {"plan": plan.name, "move": move.name}).fetchone()
     if row is None:
         raise Refused(f"{move.name} is not prepared", cure=f"cutover prepare {move.name}")
     return _State(*row)
@@ -134,30 +127,26 @@ def _backfilled(state: _State) -> Check:
     return Check("backfill", True, "every key was touched and applied")
 
 
-def _proven(state: _State, plan: Plan, max_age: timedelta) -> Check:
+def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelta) -> Check:
     def no(why: str) -> Check:
         return Check("reconciled", False, f"{why}: cutover reconcile")
 
-    if state.verdict is None or state.proof_started is None or state.proof_age is None:
+    if proof is None:
         return no("never reconciled")
-    if state.verdict != "match":
-        return no(f"the last reconciliation said {state.verdict}")
-    if not state.exact:
-        return no(f"the last reconciliation was {state.part} only")
-    if state.digest != plan.digest:
-        return no("the plan has changed since the last reconciliation")
-    if state.moved is None:
-        return no("the last reconciliation did not record which tables it compared")
-    if state.moved:
-        return no(
-            f"{' and '.join(state.moved)} {'was' if len(state.moved) == 1 else 'were'} emptied (TRUNCATE), replaced or"
-            " rewritten (VACUUM FULL, CLUSTER) since the last reconciliation began"
-        )
-    if state.upset_at is not None and state.upset_at >= state.proof_started:
-        return no(f"the last reconciliation began before: {state.upset}")
-    if state.proof_age > max_age.total_seconds():
-        return no(f"the last reconciliation is {state.proof_age / 60:.0f} minutes old")
-    return Check("reconciled", True, f"match at {state.snapshot_lsn}, {state.proof_age:.0f} s ago")
+    if proof.verdict != "match":
+        return no(f"the last reconciliation said {proof.verdict}")
+    if not proof.exact:
+        return no(f"the last reconciliation was {_part(conn, proof)} only")
+    if why := proof.void(plan.digest):
+        return no(why)
+    if proof.age > max_age.total_seconds():
+        return no(f"the last reconciliation is {proof.age / 60:.0f} minutes old")
+    return Check("reconciled", True, f"match at {proof.snapshot_lsn}, {proof.age:.0f} s ago")
+
+
+def _part(conn: Connection, proof: Proof) -> str:
+    row = conn.execute(load("gate/part"), {"run": proof.run}).fetchone()
+    return str(row[0]) if row else "of a part"
 
 
 def _clean(state: _State) -> Check:

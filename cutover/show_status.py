@@ -80,7 +80,11 @@ def _proof_line(move: MoveStatus, now: datetime) -> Text:
         text.append("never reconciled", style="yellow")
     else:
         age = max(0.0, (now - proof.finished_at).total_seconds())
-        text.append(proof.verdict, style="green" if proof.verdict == "match" else "bold red")
+        if proof.void and proof.verdict == "match":
+            text.append("no longer proven", style="bold red")
+            text.append(f": {proof.void} (cutover reconcile {move.move}); it was a match")
+        else:
+            text.append(proof.verdict, style="green" if proof.verdict == "match" else "bold red")
         text.append(f" {_ago(age)} ago, {counted(proof.compared or 0, 'key')}")
     if proof.drift:
         text.append(
