@@ -296,6 +296,14 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
             f"cutover reconcile {move.move} shows them, with --repair the stream mends them",
             move.move,
         )
+    if move.proof.accepted:
+        yield Problem(
+            "note",
+            f"{move.move}: {counted(move.proof.accepted, 'key', 'differs')} and stay as they are",
+            "somebody has accepted that, for as long as both sides are what they were then",
+            f"cutover reconcile {move.move}",
+            move.move,
+        )
     if orphans and not (gap or move.halted):  # consumers give those back by themselves
         numbers = ", ".join(map(str, orphans))
         yield Problem(

@@ -16,6 +16,7 @@ from cutover.proven import Proof, read_proofs
 from cutover.views import mapping_stands
 from reconcile.storage import tables
 from sql.connection import Connection
+from sql.counted import counted
 from sql.errors import Refused
 from sql.files import load
 from sql.model import Move, Plan
@@ -136,17 +137,21 @@ def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelt
     if proof.verdict != "match":
         return no(f"the last reconciliation said {proof.verdict}")
     if not proof.exact:
-        return no(f"the last reconciliation was {_part(conn, proof)} only")
+        return no(f"the last reconciliation was {_run(conn, proof)[0]} only")
     if why := proof.void(plan.digest):
         return no(why)
     if proof.age > max_age.total_seconds():
         return no(f"the last reconciliation is {proof.age / 60:.0f} minutes old")
-    return Check("reconciled", True, f"match at {proof.snapshot_lsn}, {proof.age:.0f} s ago")
+    why = f"match at {proof.snapshot_lsn}, {proof.age:.0f} s ago"
+    if accepted := _run(conn, proof)[1]:
+        why += f"; {counted(accepted, 'key', 'differs')} and stay as they are, by somebody's decision"
+    return Check("reconciled", True, why)
 
 
-def _part(conn: Connection, proof: Proof) -> str:
-    row = conn.execute(load("gate/part"), {"run": proof.run}).fetchone()
-    return str(row[0]) if row else "of a part"
+def _run(conn: Connection, proof: Proof) -> tuple[str, int]:
+    """Of which part of the move the run was, and how many keys it found to differ as somebody has accepted."""
+    part, accepted = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or ("of a part", 0)
+    return part, accepted
 
 
 def _clean(state: _State) -> Check:

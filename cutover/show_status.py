@@ -86,6 +86,11 @@ def _proof_line(move: MoveStatus, now: datetime) -> Text:
         else:
             text.append(proof.verdict, style="green" if proof.verdict == "match" else "bold red")
         text.append(f" {_ago(age)} ago, {counted(proof.compared or 0, 'key')}")
+    if proof.accepted:
+        text.append(
+            f"; {counted(proof.accepted, 'key', 'differs')} and {'is' if proof.accepted == 1 else 'are'} accepted",
+            style="yellow",
+        )
     if proof.drift:
         text.append(
             f"; {counted(proof.drift, 'key', 'drifts')} (cutover reconcile)",

@@ -79,6 +79,7 @@ class ProofStatus(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     compared: int | None
+    accepted: int = 0  # keys of that run that differ and stay, by somebody's decision
     drift: int
     unproven: int
     running: PassStatus | None
@@ -199,7 +200,7 @@ def _proof(move: dict[str, Any], void: str | None) -> ProofStatus:
         finished_at=move["proof_finished_at"],
         running=running,
         void=void,
-        **{name: move[name] for name in ("verdict", "compared", "drift", "unproven")},
+        **{name: move[name] for name in ("verdict", "compared", "accepted", "drift", "unproven")},
     )
 
 

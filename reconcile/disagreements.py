@@ -12,7 +12,8 @@ from pathlib import Path
 from psycopg.types.json import Jsonb
 
 from cdc.log import Log
-from reconcile.diff import SESSION, Comparison, Key
+from reconcile.diff import Comparison, Key
+from reconcile.discards import SETTINGS
 from reconcile.document import Cell
 from reconcile.repair import mend
 from reconcile.review import Decided, Disagreement, Review, entry, head
@@ -139,8 +140,7 @@ def accept(
     _refuse_others(move)
     done = Accepted(open=[tuple(each.key) for each in review.disagreement if not each.decision])
     wanted = [each for each in review.disagreement if each.decision]
-    settings = {name: value for name, value in SESSION.items() if name != "default_transaction_read_only"}
-    with connect(dsn, f"accept {plan.name}", **settings) as conn:
+    with connect(dsn, f"accept {plan.name}", **SETTINGS) as conn:
         row = conn.execute(_NONCE, (review.review, review.plan, review.move)).fetchone()
         if row is None:
             raise Refused(
@@ -177,6 +177,7 @@ def _take(comparison: Comparison, nonce: str, review: int, wanted: Sequence[Deci
                 {
                     "plan": move.plan, "move": move.name, "key": list(key), "decision": each.decision,
                     "legacy": now.legacy, "consolidated": now.consolidated, "review": review,
+                    "dead_letter": None, "reason": None,
                 },
             )  # fmt: skip
         adopted = [key for key, each in taken.items() if each.decision == "legacy"]

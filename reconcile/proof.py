@@ -194,7 +194,7 @@ class Prover:
             cells = self.comparison.cells(standing[: max(0, list_cells)])
             lsn = self.comparison.lsn()
         outcomes = []
-        accepted = self._accepted([now for now, judgement in found if judgement and _disagrees(now, judgement)])
+        accepted = self._accepted([now for now, judgement in found if judgement and judgement.verdict == "drift"])
         for now, told in found:
             judgement = Judgement("match", told.kind, ACCEPTED, settled=True) if told and now.key in accepted else told
             if judgement is None:
@@ -255,7 +255,7 @@ class Prover:
         return {tuple(row) for row in self.comparison.conn.execute(text.encode(), given, prepare=False)}
 
     def _accepted(self, seen: Sequence[Observation]) -> set[Key]:
-        """Of rows of others that differ: those that somebody has decided to leave, being exactly what they are now."""
+        """Of keys that drift: those that somebody has decided to leave, being exactly what they are now."""
         if not seen:
             return set()
         given = {**self._names, "keys": json.dumps([it.key for it in seen])}
@@ -278,10 +278,6 @@ class Prover:
     @property
     def _names(self) -> dict[str, Any]:
         return {"plan": self.move.plan, "move": self.move.name}
-
-
-def _disagrees(now: Observation, judgement: Judgement) -> bool:
-    return judgement.verdict == "drift" and now.conflict
 
 
 def _listed(outcomes: Sequence[Outcome]) -> int:

@@ -18,6 +18,7 @@ from sql.layout import Fitting
 _COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value
 _MOST_CELLS = 40
+_MOST_ACCEPTED = 10
 
 
 def show(document: ReconcileDocument, console: Console) -> None:
@@ -183,12 +184,25 @@ def _sources(report: MoveReport) -> RenderableType | None:
     return Fitting(table)
 
 
+def _accepted(report: MoveReport) -> list[str]:
+    """Keys that differ and stay, by name: the count, then each with its reason."""
+    lines = [
+        f"accepted: {counted(report.rows.accepted, 'key', 'differs')} and stay as they are, by somebody's decision"
+    ]
+    for each in report.accepted[:_MOST_ACCEPTED]:
+        why = each.reason or "a row of others, by review"
+        lines.append(f"  {key_text(each.key)}: {why}" + (f" ({each.who}, {each.at:%Y-%m-%d %H:%M})" if each.at else ""))
+    if report.rows.accepted > _MOST_ACCEPTED:
+        lines.append(f"  … --json lists {len(report.accepted):,} of them")
+    return lines
+
+
 def _left_out(report: MoveReport) -> RenderableType | None:
     lines = [f"quarantined: {it.rows:,} rows, {it.reason}" for it in report.quarantined]
     if report.rows.kept:
         lines.append(f"kept: {report.rows.kept:,} rows of others differ from the mapping and stay as they are, by rule")
     if report.rows.accepted:
-        lines.append(f"accepted: {report.rows.accepted:,} rows of others differ from the mapping and stay, by decision")
+        lines += _accepted(report)
     if report.rows.others:
         lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
     # Those that this run saw equal first: what earlier runs told of is in --json and --html.

@@ -27,8 +27,8 @@ _PROVEN: Final = ("reconcile_run", "difference", "proof")
 _OPEN_LETTERS: Final = frozenset({"plan", "move", "state"})  # to count them: not the keys, not the messages
 _EVENT: Final = frozenset({"plan", "move", "what", "detail"})
 _PROOF: Final = frozenset(  # without the place, which has cells in it
-    {"plan", "move", "verdict", "started_at", "finished_at", "compared", "pass_started_at", "pass_at", "pass_keys",
-     "pass_total", "unlisted_drift", "unlisted_unproven"}
+    {"plan", "move", "verdict", "started_at", "finished_at", "compared", "accepted", "pass_started_at", "pass_at",
+     "pass_keys", "pass_total", "unlisted_drift", "unlisted_unproven"}
 )  # fmt: skip
 _STANDING: Final = frozenset({"plan", "move", "verdict", "gone_at"})  # to count them: not the keys
 _RUN: Final = frozenset(  # without the document, which has cells in it

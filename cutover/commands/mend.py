@@ -16,9 +16,10 @@ from cutover.heal import Healing, heal
 from cutover.history import history, render
 from cutover.plan import load_plan
 from cutover.progress import progress
-from cutover.service import Service, chosen, open_service
+from cutover.service import Service, chosen, open_plan, open_service
 from cutover.show_doctor import render_problems
 from cutover.signals import stop_on_signals
+from reconcile.discards import SETTINGS
 from sql.connection import connect
 from sql.control import check
 from sql.counted import counted
@@ -144,17 +145,16 @@ def _add_dead_letters(app: typer.Typer) -> None:
 
     @command(app, example="cutover dead-letters discard 7 --reason 'test data'", reports=True)
     def discard(call: Invocation, numbers: Numbers, reason: Reason) -> int:
-        """Accept that these keys stay as they are in the target."""
-        plan = load_plan(call.settings.plan).name
-        with connect(call.settings.dsn, "dead-letters") as conn:
-            check(conn)
-            for number in numbers or ():
-                dead_letters.one(conn, plan, number)
-            gone = dead_letters.discard(conn, plan, numbers or [], reason)
+        """Accept that these keys stay as they are in the target, for as long as both sides are what they are now."""
+        plan = open_plan(call.settings)
+        with connect(call.settings.dsn, "dead-letters", **SETTINGS) as conn:
+            done = dead_letters.discard(conn, plan, numbers or [], reason)
         if call.json:
-            call.document({"plan": plan, "discarded": gone})
+            call.document(
+                {"plan": plan.name, "discarded": [letter.id for letter in done.letters], "refused": done.refused}
+            )
         else:
-            call.out.print(f"{len(gone)} discarded")
+            call.out.print(dead_letters.render_discarded(done), markup=False)
         return 0
 
 
