@@ -107,7 +107,7 @@ class Control:
         """Raises PlanChanged when anything that this session was begun with is another now."""
         row = self.watched_row()
         if row[4] is None:
-            raise Busy(AT_WORK, cure="cutover prepare, if none is running")
+            raise Busy(AT_WORK, cure="cutover prepare", hint="if none is running")
         if row != self._watched:
             raise PlanChanged
 
@@ -147,9 +147,9 @@ class Control:
         """What the publication hid for a while, nobody else tells of (C10)."""
         recorded, stands = self._watched[4:6]
         if recorded is None:
-            raise Busy(AT_WORK, cure="cutover prepare, if none is running")
+            raise Busy(AT_WORK, cure="cutover prepare", hint="if none is running")
         if not stands:
-            raise Gap(altered(self.plan.publication), cure="cutover prepare, then cutover heal")
+            raise Gap(altered(self.plan.publication), cure="cutover prepare\ncutover heal")
 
     def _check_sources(self) -> None:
         """A move whose sources are not all published would go on without some of its changes (C10)."""

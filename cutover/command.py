@@ -153,14 +153,14 @@ def _naming_defaults(settings: Settings) -> Iterator[None]:
         with translated():
             yield
     except (PlanError, Refused, Unreachable) as error:
-        hints = [error.cure] if error.cure else []
+        hints = [error.hint] if error.hint else []
         if isinstance(error, Unreachable) and not settings.dsn and "PostgreSQL" in error.args[0]:
             hints.append("no --dsn or CUTOVER_DSN was given, so this is where libpq's PG* variables and defaults lead")
         if not isinstance(error, Unreachable) and "plan" not in settings.model_fields_set:
             hints.append(f"no --plan or CUTOVER_PLAN was given, so this is the plan that is shipped, {settings.plan}")
-        error.cure = "; ".join(hints) or None
+        error.hint = "; ".join(hints) or None
         raise
 
 
 def _cure(error: CutoverError) -> dict[str, str]:
-    return {"cure": error.cure} if error.cure else {}
+    return {name: text for name, text in (("cure", error.cure), ("hint", error.hint)) if text}

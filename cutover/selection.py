@@ -53,7 +53,7 @@ def select(service: Service, moves: Sequence[Move], flags: Flags) -> dict[str, S
         raise UsageError(f"{' and '.join(chosen_by)} each choose the keys", cure="give one of them")
     of_one = sorted(given & {"--key", "--keys", "--where", "--columns"})
     if of_one and len(moves) != 1:
-        raise UsageError(f"{of_one[0]} is of one move", cure=f"cutover reconcile MOVE {of_one[0]} …")
+        raise UsageError(f"{of_one[0]} is of one move", hint=f"name it: cutover reconcile MOVE {of_one[0]} …")
     return {move.name: _selection(service, move, flags) for move in moves}
 
 

@@ -145,7 +145,7 @@ def accept(
         if row is None:
             raise Refused(
                 f"review {review.review} of {review.move} was not listed in this database",
-                cure=f"cutover reconcile {move.name} --disagreements FILE",
+                cure=f"cutover reconcile {move.name} --disagreements review.toml",
             )
         comparison = Comparison(conn, move)
         for at in range(0, len(wanted), _AT_ONCE):
@@ -233,5 +233,5 @@ def _refuse_others(move: Move) -> None:
     if move.rows != "add" or move.existing == "overwrite":
         rule = f'existing = "{move.existing}"' if move.rows == "add" else f'rows = "{move.rows}"'
         raise UsageError(
-            f"{move.name} has {rule}: no row of others disagrees with it", cure="cutover reconcile shows what differs"
+            f"{move.name} has {rule}: no row of others disagrees with it", cure=f"cutover reconcile {move.name}"
         )

@@ -138,8 +138,9 @@ def _identity(it: Understood) -> Iterator[Finding]:
         problem = identity_problem(table, keys) if table.kind in ("r", "p") and keys else None
         if problem is not None:
             cure = identity_cure(table, keys)
-            run = "; ".join(cure.statements)
-            yield _at(it, source, "block", "replica-identity", problem, f"{run}; -- {cure.cost}")
+            alone = "" if len(cure.statements) == 1 else "one by one, in no transaction; "
+            run = "\n".join(f"{statement};" for statement in cure.statements)
+            yield _at(it, source, "block", "replica-identity", problem, f"{run}\n-- {alone}{cure.cost}")
 
 
 def _coverage(it: Understood) -> Iterator[Finding]:

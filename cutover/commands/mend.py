@@ -132,7 +132,9 @@ def _add_dead_letters(app: typer.Typer) -> None:
         service = open_service(call.settings)
         with connect(call.settings.dsn, "dead-letters") as conn:
             if not numbers and not every and not move:
-                raise UsageError("which ones?", cure="give their numbers, --move or --all")
+                raise UsageError(
+                    "which ones?", cure="cutover dead-letters retry --all", hint="or give their numbers, or --move"
+                )
             known = {each.name for each in chosen(service.plan, [move] if move else None)}
             found = [dead_letters.one(conn, service.plan.name, number) for number in numbers or ()]
             found = found or dead_letters.find(conn, service.plan.name, sorted(known), most=1_000_000)

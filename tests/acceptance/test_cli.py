@@ -129,7 +129,7 @@ def test_what_was_not_given_is_named(tour: Cli, dsn: str) -> None:
     (problem,) = absent.document["problems"]
     assert problem["what"] == "PostgreSQL refuses the connection"
     assert 'database "not_there" does not exist' in problem["why"]
-    assert "createdb" in problem["cure"]
+    assert "createdb" in problem["hint"]
 
 
 @pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
