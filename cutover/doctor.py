@@ -163,8 +163,15 @@ def _compile(conn: Connection, folder: PlanFolder) -> tuple[Plan | None, list[Pr
 def _blocking(finding: Finding, *, alone: bool) -> Problem:
     """`alone`: `prepare` would not refuse the plan for anything that it cannot mend itself."""
     why = f"the plan has a blocking finding: {finding.code}"
-    cure = "cutover prepare --set-identity" if finding.code == IDENTITY and alone else "cutover plan --check"
-    return Problem("broken", finding.message, why, cure, finding.move, finding.cure or "")
+    cure, hint = "cutover plan --check", finding.cure or ""
+    if finding.code == IDENTITY:  # what is published already needs more than the finding's own statements
+        cure = "cutover prepare --set-identity" if alone else cure
+        hint = (
+            ""
+            if alone
+            else "make its primary key again, or mend the other blocking findings: prepare refuses until then"
+        )
+    return Problem("broken", finding.message, why, cure, finding.move, hint)
 
 
 def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
