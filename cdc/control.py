@@ -69,9 +69,12 @@ class Control:
     def claims(self, confirmed: int) -> Tail:
         """What the log has beyond `confirmed`. Gap when it is ahead of this database (C3), or has lost its end (L2)."""
         tail = read_tail(self._log, self.plan.moves, confirmed)
-        row = self.conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
-        end = lsn_number(row[0]) if row else 0
-        why = set_back(tail.reaches, end) if tail.reaches > end else tail.lost
+        query = "SELECT pg_current_wal_insert_lsn()::text, consistent_point::text FROM cutover.plan WHERE plan = %s"
+        row = self.conn.execute(query, (self.plan.name,)).fetchone()
+        end, point = (lsn_number(row[0]), lsn_number(row[1])) if row else (0, 0)
+        # At the slot's first point nothing was told yet: what is there is of an earlier plan, or a healed gap.
+        lost = tail.lost if confirmed > point else None
+        why = set_back(tail.reaches, end) if tail.reaches > end else lost
         if why:
             raise Gap(why, cure="cutover heal")
         return tail
