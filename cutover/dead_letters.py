@@ -65,6 +65,12 @@ class Cause(BaseModel):
         return [key_text(key) for key in keys]
 
 
+def told(letter: DeadLetter) -> list[tuple[str, object]]:
+    """What is known of it, for people: the key as it is given and printed everywhere."""
+    shown = letter.model_dump() | {"key": key_text(letter.key)}
+    return [(name, value) for name, value in shown.items() if value is not None]
+
+
 def causes(conn: Connection, plan: str, moves: Sequence[str] = (), *, states: Sequence[str] = OPEN) -> list[Cause]:
     """Dead letters of the moves (none: all) by cause, the one with the most keys first."""
     with conn.cursor(row_factory=class_row(Cause)) as cursor:

@@ -34,9 +34,11 @@ def _halt(move: MoveStatus) -> str:
 
 def _slot_line(status: Status) -> Text:
     slot = status.slot
-    text = Text(f"plan {status.plan}   log {status.log}\nslot {slot.name} ")
-    text.append("captured" if slot.active else "not captured", style="green" if slot.active else "yellow")
-    text.append(f" up to {slot.confirmed_lsn or '-'}, {bytes_text(slot.lag_bytes)} behind")
+    text = Text(f"plan {status.plan}   log {status.log}\nslot {slot.name}: ")
+    text.append("capture runs" if slot.active else "capture does not run", style="green" if slot.active else "yellow")
+    text.append(
+        f"; confirmed up to {slot.confirmed_lsn or '-'}, the server keeps {bytes_text(slot.lag_bytes)} of WAL for it"
+    )
     if slot.gap:
         text.append(f"\ngap: {slot.gap} (cutover heal)", style="bold red")
     return text

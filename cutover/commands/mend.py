@@ -121,7 +121,7 @@ def _add_dead_letters(app: typer.Typer) -> None:
         if call.json:
             call.document(letter.model_dump() | {"history": [each.model_dump(mode="json") for each in versions]})
         else:
-            for name, value in letter.model_dump().items():
+            for name, value in dead_letters.told(letter):
                 call.out.print(f"{name:<11} {value}", markup=False)
             call.out.print(render(versions) if versions else "the log knows nothing about this key")
         return 0

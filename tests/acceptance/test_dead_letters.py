@@ -42,7 +42,9 @@ def test_from_poison_to_mended(tour: Cli, dsn: str) -> None:
             letter["partition"],
             letter["offset"],
         )
-        assert "A-8" in tour.run("dead-letters", "show", str(letter["id"])).out
+        said = tour.run("dead-letters", "show", str(letter["id"])).out
+        assert "key         nord,A-8\n" in said
+        assert "None" not in said
         again = tour.run("dead-letters", "retry", str(letter["id"]), "--json").document  # it fails as before
         assert again["retried"] == [letter["id"]]
         while (tried := tour.run("dead-letters", "show", str(letter["id"]), "--json").document)["attempts"] == 1:
