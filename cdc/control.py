@@ -71,9 +71,12 @@ class Control:
     def claims(self, confirmed: int) -> Tail:
         """What the log has beyond `confirmed`. Gap when it is ahead of this database (C3), or has lost its end (L2)."""
         tail = read_tail(self._log, self.plan.moves, confirmed)
-        row = self.conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
-        end = lsn_number(row[0]) if row else 0
-        why = set_back(tail.reaches, end) if tail.reaches > end else tail.lost
+        query = "SELECT pg_current_wal_insert_lsn()::text, consistent_point::text FROM cutover.plan WHERE plan = %s"
+        row = self.conn.execute(query, (self.plan.name,)).fetchone()
+        end, point = (lsn_number(row[0]), lsn_number(row[1])) if row else (0, 0)
+        # At the slot's first point nothing was told yet: what is there is of an earlier plan, or a healed gap.
+        lost = tail.lost if confirmed > point else None
+        why = set_back(tail.reaches, end) if tail.reaches > end else lost
         if why:
             raise Gap(why, cure="cutover heal")
         return tail
@@ -110,7 +113,7 @@ class Control:
         """Raises PlanChanged when anything that this session was begun with is another now."""
         row = self.watched_row()
         if row[4] is None:
-            raise Busy(AT_WORK, cure="cutover prepare, if none is running")
+            raise Busy(AT_WORK, cure="cutover prepare", hint="if none is running")
         if row != self._watched:
             raise PlanChanged
 
@@ -141,9 +144,9 @@ class Control:
         """What the publication hid for a while, nobody else tells of (C10)."""
         recorded, stands = self._watched[4:6]
         if recorded is None:
-            raise Busy(AT_WORK, cure="cutover prepare, if none is running")
+            raise Busy(AT_WORK, cure="cutover prepare", hint="if none is running")
         if not stands:
-            raise Gap(altered(self.plan.publication), cure="cutover prepare, then cutover heal")
+            raise Gap(altered(self.plan.publication), cure="cutover prepare\ncutover heal")
 
     def _check_sources(self) -> None:
         """A move whose sources are not all published would go on without some of its changes (C10)."""

@@ -135,7 +135,8 @@ def refuse(needed: Iterable[Remedy]) -> None:
         raise Refused(
             "published as they are, these sources would make the application's UPDATE and DELETE fail, or hide the"
             " old key:\n  " + "\n  ".join(statements),
-            cure="run them, or let `cutover prepare --set-identity` do it online (FULL writes whole old rows to WAL)",
+            cure="cutover prepare --set-identity",
+            hint="which runs these online; or run them yourself, one by one (FULL writes whole old rows to WAL)",
         )
 
 

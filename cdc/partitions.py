@@ -73,14 +73,14 @@ def hidden(conn: Connection, move: Move) -> list[tuple[str, str]]:
 def unstreamed(conn: Connection, move: Move) -> tuple[str, str] | None:
     """What of a source's rows the stream does not have, or not whole, and the cure; None when it has all."""
     for why, cure in hidden(conn, move):
-        return why, f"ALTER TABLE with {cure}, then cutover heal"
+        return f"{why}: ALTER TABLE with {cure}", "cutover heal"
     try:
         needed = remedies(conn, [move])
     except Refused as error:
-        return error.args[0], f"{error.cure}, then cutover heal"
+        return f"{error.args[0]}: {error.cure or error.hint}", "cutover heal"
     if needed:
         why = f"{needed[0].table} has no replica identity with the target's key: its UPDATE and DELETE fail, or hide it"
-        return why, "cutover prepare --set-identity, then cutover heal"
+        return why, "cutover prepare --set-identity\ncutover heal"
     return None
 
 

@@ -121,12 +121,13 @@ def _positions(relation: Relation, source: Name, columns: tuple[str, ...]) -> tu
         if at is None:
             raise Halted(
                 f"column {column!r} of {source} is gone or renamed",
-                cure="mend the plan; then cutover prepare and cutover heal",
+                hint="first mend the plan",
+                cure="cutover prepare\ncutover heal",
             )
         if not relation.columns[at].key:
             raise Halted(
                 f"the replica identity of {source} no longer holds {column!r}: a DELETE would not say which key it was",
-                cure="cutover prepare --set-identity; then cutover heal",
+                cure="cutover prepare --set-identity\ncutover heal",
             )
         positions.append(at)
     return tuple(positions)
@@ -178,7 +179,8 @@ class Router:
         if Name(relation.schema, relation.name) != source.name:
             raise Halted(
                 f"{source.name} is now called {Name(relation.schema, relation.name)}",
-                cure="rename it back, or mend the plan; then cutover prepare and cutover heal",
+                hint="first rename it back, or mend the plan",
+                cure="cutover prepare\ncutover heal",
             )
         lanes: list[Lane] = []
         for move, reader in readers:

@@ -62,7 +62,7 @@ def as_cutover(error: BaseException, address: str, doing: str) -> CutoverError:
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Gap(text, cure="move the file away, then: cutover heal")
+        return Gap(text, hint="first move the file away", cure="cutover heal")
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Busy(text, cure="another process writes to the log; try again")
     cures = {

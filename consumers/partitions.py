@@ -14,6 +14,7 @@ from cdc import partitions
 from cdc.log import Log
 from consumers.backfill import backfill
 from sql.connection import Connection
+from sql.cures import told
 from sql.errors import CutoverError
 from sql.model import Move, Plan
 
@@ -34,7 +35,7 @@ class Partitions:
         if found is not None:
             trouble = partitions.unstreamed(conn, move)
             if trouble is not None:
-                return f"{trouble[0]} ({trouble[1]})"
+                return f"{trouble[0]}{told(trouble[1], None)}"
             partitions.touch_again(conn, move, found)
             logger.warning("the partitions of a source changed: %s", found.detail(), extra={"move": move.name})
         running = self._threads.get(move.name)

@@ -82,7 +82,7 @@ class Reading:
                 raise UsageError(
                     f"{self._move.name}: offset {self._starts[at]} of partition {at} is no longer in the log,"
                     f" which begins at {begins[at]}",
-                    cure="--from-start --restart takes all that is there; cutover backfill touches every key",
+                    hint="--from-start --restart takes all that is there; `cutover backfill` touches every key",
                 )
 
 

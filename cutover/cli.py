@@ -68,7 +68,7 @@ class Commands(TyperGroup):
 
 def load(group: str) -> dict[str, Any]:
     """The commands of one group, as the module of that name makes them."""
-    part = typer.Typer(rich_markup_mode="markdown")
+    part = typer.Typer(rich_markup_mode=None)  # boxes leave the words of an option 20 columns of 80, and cut some
     # Imports leave no garbage, and what they make lives to the end: looking through it took a third of a start.
     gc.disable()
     try:

@@ -24,13 +24,15 @@ from sql.errors import CutoverError, PlanError, Refused, Unreachable
 
 P = ParamSpec("P")
 _LOG = logging.getLogger("cutover")
+_TWINS = "Each option has a twin in the environment: --dsn is CUTOVER_DSN, --a-b is CUTOVER_A_B."
 _WIDE = 160  # columns where there is no terminal to ask
 
 
 def option(flag: str, text: str, **more: Any) -> Any:
     """A typer option with its environment twin: `--lock-timeout` is also CUTOVER_LOCK_TIMEOUT."""
     twin = "CUTOVER_" + flag.split("/")[0].lstrip("-").replace("-", "_").upper()
-    return typer.Option(flag, envvar=twin, help=text, show_default=more.pop("show_default", False), **more)
+    shown = {"show_default": more.pop("show_default", False), "show_envvar": False}  # said once, below all of them
+    return typer.Option(flag, envvar=twin, help=text, **shown, **more)
 
 
 Dsn = Annotated[str | None, option("--dsn", "libpq string or URL of the database. Default: libpq's PG* variables.")]
@@ -90,7 +92,8 @@ def command(
             raise typer.Exit(_guarded(call, verbose))
 
         _sign(run, body, _SHARED | ({"json": Json} if reports else {}))
-        app.command(name, epilog=f"Example: `{example}`")(run)
+        short = " ".join((body.__doc__ or "").partition("\n\n")[0].split())  # else it is cut
+        app.command(name, short_help=short, epilog=f"{_TWINS}\n\nExample: {example}")(run)
         return run
 
     return register
@@ -153,14 +156,14 @@ def _naming_defaults(settings: Settings) -> Iterator[None]:
         with translated():
             yield
     except (PlanError, Refused, Unreachable) as error:
-        hints = [error.cure] if error.cure else []
+        hints = [error.hint] if error.hint else []
         if isinstance(error, Unreachable) and not settings.dsn and "PostgreSQL" in error.args[0]:
             hints.append("no --dsn or CUTOVER_DSN was given, so this is where libpq's PG* variables and defaults lead")
         if not isinstance(error, Unreachable) and "plan" not in settings.model_fields_set:
             hints.append(f"no --plan or CUTOVER_PLAN was given, so this is the plan that is shipped, {settings.plan}")
-        error.cure = "; ".join(hints) or None
+        error.hint = "; ".join(hints) or None
         raise
 
 
 def _cure(error: CutoverError) -> dict[str, str]:
-    return {"cure": error.cure} if error.cure else {}
+    return {name: text for name, text in (("cure", error.cure), ("hint", error.hint)) if text}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row
@@ -11,12 +12,17 @@ from pydantic import BaseModel, field_validator
 from rich.markup import escape
 from rich.table import Table
 
+from reconcile.discards import accept_as_is
 from sql.connection import Connection, own
+from sql.counted import counted
 from sql.errors import UsageError
 from sql.files import load
 from sql.keys import key_text
 from sql.layout import Fitting
+from sql.model import Plan
 
+_DISCARD = "UPDATE cutover.dead_letter SET state = 'discarded', reason = %s, last_seen = now() WHERE id = %s"
+_EVENT = "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'discard', %s)"
 OPEN = ("open",)
 ALL = ("open", "resolved", "discarded")
 
@@ -59,6 +65,12 @@ class Cause(BaseModel):
         return [key_text(key) for key in keys]
 
 
+def told(letter: DeadLetter) -> list[tuple[str, object]]:
+    """What is known of it, for people: the key as it is given and printed everywhere."""
+    shown = letter.model_dump() | {"key": key_text(letter.key)}
+    return [(name, value) for name, value in shown.items() if value is not None]
+
+
 def causes(conn: Connection, plan: str, moves: Sequence[str] = (), *, states: Sequence[str] = OPEN) -> list[Cause]:
     """Dead letters of the moves (none: all) by cause, the one with the most keys first."""
     with conn.cursor(row_factory=class_row(Cause)) as cursor:
@@ -93,20 +105,53 @@ def one(conn: Connection, plan: str, number: int) -> DeadLetter:
     return found[0]
 
 
-def discard(conn: Connection, plan: str, numbers: Sequence[int], reason: str) -> list[int]:
-    """Accept that these keys stay as they are in the target; returns those that were open."""
-    with own(conn):
-        rows = conn.execute(
-            "UPDATE cutover.dead_letter SET state = 'discarded', reason = %s, last_seen = now()"
-            " WHERE plan = %s AND id = ANY (%s) AND state = 'open' RETURNING id, move",
-            (reason, plan, list(numbers)),
-        ).fetchall()
-        for number, move in rows:
-            conn.execute(
-                "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'discard', %s)",
-                (plan, move, Jsonb({"dead_letter": number, "reason": reason})),
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """What became of the letters. `refused`: keys that `reconcile` goes on telling of, by letter, with the reason."""
+
+    letters: list[DeadLetter]
+    refused: dict[int, str]
+
+
+def discard(conn: Connection, plan: Plan, numbers: Sequence[int], reason: str) -> Discarded:
+    """Accept that these keys stay as they are in the target, for as long as both sides are what they are now.
+
+    A letter that was discarded before may be so again: the decision is then about what is there now. Raises UsageError
+    for a number that there is not, or a letter that is resolved: nothing is discarded then.
+    """
+    letters = [one(conn, plan.name, number) for number in dict.fromkeys(numbers)]
+    for letter in letters:
+        if letter.state == "resolved":
+            raise UsageError(
+                f"dead letter {letter.id} is resolved: {key_text(letter.key)} was applied, there is nothing to discard",
+                cure="cutover dead-letters list",
             )
-    return [number for number, _ in rows]
+    refused: dict[int, str] = {}
+    with own(conn):
+        for letter in letters:
+            conn.execute(_DISCARD, (reason, letter.id))
+            conn.execute(_EVENT, (plan.name, letter.move, Jsonb({"dead_letter": letter.id, "reason": reason})))
+        for move in plan.moves:
+            mine = {tuple(letter.key): letter.id for letter in letters if letter.move == move.name}
+            refused |= {mine[key]: why for key, why in accept_as_is(conn, move, mine, reason).items()}
+    return Discarded(letters, refused)
+
+
+def render_discarded(done: Discarded) -> str:
+    """What was discarded, and what follows from it, for people."""
+    lines = [f"{counted(len(done.letters), 'dead letter')} discarded"]
+    if accepted := len(done.letters) - len(done.refused):
+        lines.append(
+            f"{counted(accepted, 'key')} accepted: reconcile counts them apart, by name and reason, and the gate opens,"
+            " for as long as both sides are what they are now"
+        )
+    keys = {letter.id: key_text(letter.key) for letter in done.letters}
+    lines += [
+        f"{keys[number]} is not accepted: {why}; reconcile goes on telling of it"
+        for number, why in done.refused.items()
+    ]
+    lines.append("what touches a key again (backfill, replay, heal, retry) tries it again, and may open a new letter")
+    return "\n".join(lines)
 
 
 def render(letters: Sequence[DeadLetter]) -> Fitting:

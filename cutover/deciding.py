@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def list_disagreements(call: Invocation, moves: Sequence[str] | None, file: Path
     service = open_service(call.settings)
     wanted = chosen(service.plan, moves)
     if len(wanted) != 1:
-        raise UsageError("--disagreements is of one move", cure=f"cutover reconcile MOVE --disagreements {file}")
+        raise UsageError(
+            "--disagreements is of one move", hint="name it: `cutover reconcile MOVE --disagreements FILE`"
+        )
     number = write_disagreements(call.settings.dsn, wanted[0], file)
     if call.json:
         call.document({"move": wanted[0].name, "disagreements": number, "file": str(file)})
@@ -36,7 +39,10 @@ def take_decisions(call: Invocation, moves: Sequence[str] | None, file: Path) ->
         raise UsageError(f"{file} is about plan {review.plan}, this is {service.plan.name}")
     (move,) = chosen(service.plan, [review.move])
     if moves and moves != [move.name]:
-        raise UsageError(f"{file} is about move {move.name}", cure=f"cutover reconcile {move.name} --accept {file}")
+        raise UsageError(
+            f"{file} is about move {move.name}",
+            cure=shlex.join(("cutover", "reconcile", move.name, "--accept", str(file))),
+        )
     service.refuse_standing_still([move])
     with progress(call, "accept") as report:
         done = accept(call.settings.dsn, service.plan, service.log, move, review, report)

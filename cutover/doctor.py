@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from cdc.partitions import changed
 from cdc.publication import column_lists, read_publication
 from cutover.heal import unpublished
 from cutover.plan import PlanFolder, load_plan
+from cutover.preflight import IDENTITY
 from cutover.service import choose_log
 from cutover.settings import Settings
 from cutover.standing import Standing, read_standings, troubles
@@ -21,18 +23,20 @@ from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
 from sql.counted import counted
+from sql.cures import commands, sorted_out
 from sql.errors import CutoverError, NotProven, Refused, Unreachable, without_cure
 from sql.files import load
-from sql.model import Plan
+from sql.model import Finding, Plan
 
 Severity = Literal["unreachable", "broken", "lag", "note"]
 LAG_MS = 5_000.0
 LEAST_VERSION = 150000  # publications with column lists
-_CURES = {"replica-identity": "cutover prepare --set-identity"}
 _MISSING = (
-    "bring back what is missing (its old name, or cutover restore, which rebuilds a table from the log), or change the"
-    " plan; then cutover prepare and cutover heal"
+    "first bring back what is missing (its old name, or `cutover restore`, which rebuilds a table from the log), or"
+    " change the plan"
 )
+_OR_RUN = "or cutover run, which is all of them in one"
+_PREPARE_HEAL = commands("cutover prepare", "cutover heal")
 _AGAIN = {  # events after which every key has to be touched
     "mapping-changed": "its mapping has changed since: ",
     "source-added": "a source came in, or was published anew, since: ",
@@ -43,13 +47,22 @@ SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong. `note` is worth knowing and needs nothing; `lag` mends itself while the stream runs."""
+    """Something wrong. `note` is worth knowing and needs nothing; `lag` mends itself while the stream runs.
+
+    `cure`: commands that can be pasted, one a line, in their order; `hint`: what no command does. Either may be empty.
+    """
 
     severity: Severity
     what: str
     why: str
     cure: str
     move: str | None = None
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        cure, hint = sorted_out(self.cure, self.hint)
+        object.__setattr__(self, "cure", cure or "")
+        object.__setattr__(self, "hint", hint or "")
 
 
 def exit_code(problems: list[Problem]) -> int:
@@ -88,21 +101,22 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
         check(conn)
         status = read_status(conn, folder.name, log)
     except Refused as error:
-        yield Problem("broken", str(error.args[0]), "nothing can run before `prepare`", error.cure or "cutover prepare")
+        cure, hint = error.cure or "cutover prepare", error.hint or ""
+        yield Problem("broken", str(error.args[0]), "nothing can run before `prepare`", cure, hint=hint)
         return
-    first = {}  # what a halt needs besides heal
+    first: dict[str, tuple[str, str]] = {}  # what a halt needs besides heal
     if plan is not None:
         yield from _prepared(conn, plan)
         first = _mend_first(conn, plan)
     of_log = list(_log(conn, folder.name, log))
-    if not any(problem.cure.startswith("--log") for problem in of_log):  # else the gap is the flag's alone
+    if not any("--log" in problem.cure for problem in of_log):  # else the gap is the flag's alone
         yield from _slot(conn, status)
     yield from of_log
     for move in status.moves:
         if move.state in ("completed", "left"):
             continue
-        cure = first.get(move.move, f"cutover heal {move.move}")
-        yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None, cure=cure)
+        heal = first.get(move.move, (f"cutover heal {move.move}", ""))
+        yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None, heal=heal)
 
 
 def _server(conn: Connection) -> Iterator[Problem]:
@@ -128,22 +142,36 @@ def _compile(conn: Connection, folder: PlanFolder) -> tuple[Plan | None, list[Pr
     try:
         plan = compile_plan(conn, folder, partly=True)
     except CutoverError as error:
-        return None, [Problem("broken", error.args[0], "the plan cannot be understood", error.cure or "mend the plan")]
+        hint = error.hint or ("" if error.cure else "mend the plan")
+        return None, [Problem("broken", error.args[0], "the plan cannot be understood", error.cure or "", hint=hint)]
     missing = [
-        Problem("broken", why, f"{name} cannot be understood as it was prepared: it stands still", _MISSING, name)
-        for name, why in plan.broken
-    ]
-    return plan, missing + [
         Problem(
             "broken",
-            finding.message,
-            f"the plan has a blocking finding: {finding.code}",
-            _CURES.get(finding.code) or finding.cure or "cutover plan --check",
-            finding.move,
+            why,
+            f"{name} cannot be understood as it was prepared: it stands still",
+            _PREPARE_HEAL,
+            name,
+            _MISSING,
         )
-        for finding in plan.findings
-        if finding.severity == "block"
+        for name, why in plan.broken
     ]
+    blocking = [finding for finding in plan.findings if finding.severity == "block"]
+    alone = all(finding.code == IDENTITY for finding in blocking)
+    return plan, missing + [_blocking(finding, alone=alone) for finding in blocking]
+
+
+def _blocking(finding: Finding, *, alone: bool) -> Problem:
+    """`alone`: `prepare` would not refuse the plan for anything that it cannot mend itself."""
+    why = f"the plan has a blocking finding: {finding.code}"
+    cure, hint = "cutover plan --check", finding.cure or ""
+    if finding.code == IDENTITY:  # what is published already needs more than the finding's own statements
+        cure = "cutover prepare --set-identity" if alone else cure
+        hint = (
+            ""
+            if alone
+            else "make its primary key again, or mend the other blocking findings: prepare refuses until then"
+        )
+    return Problem("broken", finding.message, why, cure, finding.move, hint)
 
 
 def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
@@ -156,28 +184,28 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
     )
     at_work, altered_since = conn.execute(query, (plan.name,)).fetchone() or (False, False)
     if at_work:
-        yield Problem("broken", AT_WORK, "capture and heal wait for it", "cutover prepare, if none is running")
+        yield Problem("broken", AT_WORK, "capture and heal wait for it", "cutover prepare", hint="if none is running")
     elif altered_since:
         why = altered(plan.publication)
-        yield Problem("broken", "the publication is not as it was prepared", why, "cutover prepare, then cutover heal")
+        yield Problem("broken", "the publication is not as it was prepared", why, _PREPARE_HEAL)
     for move in plan.moves:
         if not move.target_oid:
             what = f"the target of {move.name}, {move.target}, is not there"
-            cure = f"cutover prepare, then cutover backfill {move.name}"
+            cure = commands("cutover prepare", f"cutover backfill {move.name}")
             yield Problem("broken", what, "it was dropped or renamed", cure, move.name)
         found = changed(conn, move)
         if found is not None:
             what = f"partitions of a source of {move.name} changed: {found.detail()}"
-            cure = "cutover consume (or cutover run) touches every key by itself"
+            hint = "a consumer touches every key by itself, where one runs"
             why = "the stream says nothing of it, so the target is not yet what hangs there now"
-            yield Problem("lag", what, why, cure, move.name)
+            yield Problem("lag", what, why, "cutover consume", move.name, hint)
     for move in plan.moves:
         if not mapping_untouched(conn, move):
             yield Problem(
                 "broken",
                 f"the mapping's view of {move.name}, {move.view}, is not the one that was prepared",
                 "somebody dropped it, or put another table in the place of one that it reads",
-                f"cutover prepare, then cutover heal {move.name}",
+                commands("cutover prepare", f"cutover heal {move.name}"),
                 move.name,
             )
     published = read_publication(conn, plan.publication)
@@ -190,15 +218,15 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
             "broken",
             f"{name} is not in the publication {plan.publication}",
             "it was never prepared, or another table has taken its name: its changes are not captured",
-            "cutover prepare, then cutover heal",
+            _PREPARE_HEAL,
         )
 
 
-def _mend_first(conn: Connection, plan: Plan) -> dict[str, str]:
-    """By move, the whole cure where healing alone would be refused."""
-    broken = {name: _MISSING for name, _ in plan.broken}
+def _mend_first(conn: Connection, plan: Plan) -> dict[str, tuple[str, str]]:
+    """By move, the whole cure and its hint where healing alone would be refused."""
+    broken = {name: (_PREPARE_HEAL, _MISSING) for name, _ in plan.broken}
     remade = [move.name for move in plan.moves if not mapping_untouched(conn, move)]
-    return broken | {name: f"cutover prepare, then cutover heal {name}" for name in remade}
+    return broken | {name: (commands("cutover prepare", f"cutover heal {name}"), "") for name in remade}
 
 
 def _slot(conn: Connection, status: Status) -> Iterator[Problem]:
@@ -211,7 +239,8 @@ def _slot(conn: Connection, status: Status) -> Iterator[Problem]:
             "broken",
             "capture is not running",
             f"nobody reads slot {slot.name}; the server keeps WAL for it",
-            "cutover capture (or cutover run)",
+            "cutover capture",
+            hint=_OR_RUN,
         )
     row = conn.execute(load("status/wal_keep").encode()).fetchone()
     limit = row[0] if row else None
@@ -241,10 +270,11 @@ def _log(conn: Connection, plan: str, log: Log) -> Iterator[Problem]:
 
 def _other_log(log: Log, address: str) -> Problem:
     if log.address == address:
-        why, cure = "it was lost, or made anew: what it held is not there", "cutover heal"
+        why, cure, hint = "it was lost, or made anew: what it held is not there", "cutover heal", ""
     else:
-        why, cure = f"the plan was prepared with {address}", f"--log {address}, or cutover heal if that log is lost"
-    return Problem("broken", f"this log, {log.address}, is not the one that was prepared", why, cure)
+        why, cure = f"the plan was prepared with {address}", shlex.join(("cutover", "doctor", "--log", address))
+        hint = "give that --log to the others too; or `cutover heal`, if it is lost"
+    return Problem("broken", f"this log, {log.address}, is not the one that was prepared", why, cure, hint=hint)
 
 
 def _added(log: Log, standing: Standing) -> Iterator[Problem]:
@@ -255,30 +285,34 @@ def _added(log: Log, standing: Standing) -> Iterator[Problem]:
             "note",
             f"topic {standing.topic} has {there} partitions, {standing.move} was prepared with {standing.partitions}",
             "the added ones stay empty: with another number a key would change its partition",
-            "nothing",
+            "",
             standing.move,
+            "nothing needs to be done",
         )
 
 
-def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator[Problem]:
+def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str]) -> Iterator[Problem]:
+    """`heal`: the commands that take the move up again, and what has to be done before."""
     orphans = [each.partition for each in move.partitions if each.worker is None]
     if move.halted:
-        yield Problem("broken", f"{move.move} is halted", without_cure(move.halted), cure, move.move)
+        yield Problem("broken", f"{move.move} is halted", without_cure(move.halted), heal[0], move.move, heal[1])
     if move.facade_lost:
         yield Problem(
             "broken",
             f"the facade of {move.move}, {move.facade_lost}, is not there",
             "it was dropped, perhaps by a CASCADE: what reads through it fails",
-            f"cutover prepare {move.move}: it comes back on the side that it was on, with the target's grants",
+            f"cutover prepare {move.move}",
             move.move,
+            "it comes back on the side that it was on, with the target's grants",
         )
     if move.side == "consolidated" and (orphans or not captured):
         yield Problem(
             "broken",
             f"{move.move} is read from the consolidated side, and nothing keeps it current",
             "what the application writes now is not seen by what reads through the facade",
-            f"cutover run; until then cutover flip {move.move} --to legacy reads what is true",
+            heal[0] if move.halted else "cutover heal" if gap else "cutover run",
             move.move,
+            f"until then `cutover flip {move.move} --to legacy` lets readers see what is true",
         )
     if move.dead_letters:
         yield Problem(
@@ -293,7 +327,16 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
             "broken",
             f"{move.move}: {counted(move.proof.drift, 'key', 'drifts')}",
             "both sides differ, by proof, and nothing that is on its way makes them equal",
-            f"cutover reconcile {move.move} shows them, with --repair the stream mends them",
+            f"cutover reconcile {move.move} --repair",
+            move.move,
+            "without --repair it only shows them",
+        )
+    if move.proof.accepted:
+        yield Problem(
+            "note",
+            f"{move.move}: {counted(move.proof.accepted, 'key', 'differs')} and stay as they are",
+            "somebody has accepted that, for as long as both sides are what they were then",
+            f"cutover reconcile {move.move}",
             move.move,
         )
     if orphans and not (gap or move.halted):  # consumers give those back by themselves
@@ -302,8 +345,9 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
             "broken",
             f"nobody consumes {'partition' if len(orphans) == 1 else 'partitions'} {numbers} of {move.move}",
             "no consumer holds its lease",
-            "cutover consume (or cutover run)",
+            "cutover consume",
             move.move,
+            _OR_RUN,
         )
     if not move.backfill.started:
         yield Problem(
@@ -318,15 +362,26 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
             "lag",
             f"the backfill of {move.move} is not finished",
             f"{move.backfill.done} of {move.backfill.total} keys are touched",
-            f"cutover backfill {move.move} resumes it, unless it is still running",
+            f"cutover backfill {move.move}",
             move.move,
+            "it goes on where it was, unless it is still running",
         )
     if captured and not orphans and move.lag_ms is not None and move.lag_ms > LAG_MS:
         yield Problem(
             "lag",
             f"{move.move} is {move.lag_ms / 1000:.0f} s behind",
             "more is written than one consumer applies, or something blocks it",
-            "start another cutover consume",
+            "cutover consume",
+            move.move,
+            "one more, beside those that run",
+        )
+    if move.proof.void and move.backfill.finished and not (gap or move.halted):  # else those come first
+        read = move.side == "consolidated" or move.percent
+        yield Problem(
+            "broken" if read else "lag",
+            f"{move.move} is not proven any more" + (", and it is read from the consolidated side" if read else ""),
+            move.proof.void,
+            f"cutover reconcile {move.move}",
             move.move,
         )
     if 0 < move.percent < 100:
@@ -334,10 +389,12 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, cure: str) -> Iterator
             "note",
             f"{move.move} is a canary: {move.percent} % of the sessions read the consolidated side",
             "this form of the facade is slow for ORDER BY … LIMIT, and FOR UPDATE locks nothing through it",
-            f"cutover flip {move.move} --to consolidated (or legacy)",
+            f"cutover flip {move.move} --to consolidated",
             move.move,
+            "or --to legacy",
         )
 
 
 def _unreachable(error: CutoverError, what: str) -> Problem:
-    return Problem("unreachable", what, str(error.args[0]), error.cure or "start it, or check the address")
+    hint = error.hint or ("" if error.cure else "start it, or check the address")
+    return Problem("unreachable", what, str(error.args[0]), error.cure or "", hint=hint)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal
 
 from cdc.slot import check_slot
+from cutover.proven import Proof, read_proofs
 from cutover.views import mapping_stands
 from reconcile.storage import tables
 from sql.connection import Connection
+from sql.counted import counted
 from sql.errors import Refused
 from sql.files import load
 from sql.model import Move, Plan
@@ -64,16 +66,6 @@ class _State:
     dead_letters: int
     backfilled: bool
     backfill_applied: bool
-    upset: str | None
-    upset_at: datetime | None
-    verdict: str | None
-    exact: bool | None
-    part: str
-    digest: str | None
-    proof_started: datetime | None
-    proof_age: float | None
-    snapshot_lsn: str | None
-    moved: list[str] | None
 
 
 def gate(
@@ -91,11 +83,13 @@ def gate(
     state = _state(conn, plan, move)
     if to == "legacy":
         return [reversible(state.state)]
+    # After the rest: whatever upsets the proof in between is seen.
+    proof = read_proofs(conn, plan.name, move.name, tables(move)).get(move.name)
     return [
         reversible(state.state),
         _prepared(conn, plan, move),
         _backfilled(state),
-        _proven(state, plan, max_age),
+        _proven(conn, proof, plan, max_age),
         _clean(state),
         _current(state, max_lag_ms, max_lag_bytes),
         _gapless(conn, plan, state),
@@ -106,7 +100,7 @@ def gate(
 
 
 def _state(conn: Connection, plan: Plan, move: Move) -> _State:
-    row = conn.execute(load("gate/state"), {"plan": plan.name, "move": move.name, "tables": tables(move)}).fetchone()
+    row = conn.execute(load("gate/state"), {"plan": plan.name, "move": move.name}).fetchone()
     if row is None:
         raise Refused(f"{move.name} is not prepared", cure=f"cutover prepare {move.name}")
     return _State(*row)
@@ -133,30 +127,30 @@ def _backfilled(state: _State) -> Check:
     return Check("backfill", True, "every key was touched and applied")
 
 
-def _proven(state: _State, plan: Plan, max_age: timedelta) -> Check:
+def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelta) -> Check:
     def no(why: str) -> Check:
         return Check("reconciled", False, f"{why}: cutover reconcile")
 
-    if state.verdict is None or state.proof_started is None or state.proof_age is None:
+    if proof is None:
         return no("never reconciled")
-    if state.verdict != "match":
-        return no(f"the last reconciliation said {state.verdict}")
-    if not state.exact:
-        return no(f"the last reconciliation was {state.part} only")
-    if state.digest != plan.digest:
-        return no("the plan has changed since the last reconciliation")
-    if state.moved is None:
-        return no("the last reconciliation did not record which tables it compared")
-    if state.moved:
-        return no(
-            f"{' and '.join(state.moved)} {'was' if len(state.moved) == 1 else 'were'} emptied (TRUNCATE), replaced or"
-            " rewritten (VACUUM FULL, CLUSTER) since the last reconciliation began"
-        )
-    if state.upset_at is not None and state.upset_at >= state.proof_started:
-        return no(f"the last reconciliation began before: {state.upset}")
-    if state.proof_age > max_age.total_seconds():
-        return no(f"the last reconciliation is {state.proof_age / 60:.0f} minutes old")
-    return Check("reconciled", True, f"match at {state.snapshot_lsn}, {state.proof_age:.0f} s ago")
+    if proof.verdict != "match":
+        return no(f"the last reconciliation said {proof.verdict}")
+    if not proof.exact:
+        return no(f"the last reconciliation was {_run(conn, proof)[0]} only")
+    if why := proof.void(plan.digest):
+        return no(why)
+    if proof.age > max_age.total_seconds():
+        return no(f"the last reconciliation is {proof.age / 60:.0f} minutes old")
+    why = f"match at {proof.snapshot_lsn}, {proof.age:.0f} s ago"
+    if accepted := _run(conn, proof)[1]:
+        why += f"; {counted(accepted, 'key', 'differs')} and stay as they are, by somebody's decision"
+    return Check("reconciled", True, why)
+
+
+def _run(conn: Connection, proof: Proof) -> tuple[str, int]:
+    """Of which part of the move the run was, and how many keys it found to differ as somebody has accepted."""
+    part, accepted = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or ("of a part", 0)
+    return part, accepted
 
 
 def _clean(state: _State) -> Check:

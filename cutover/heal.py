@@ -166,14 +166,16 @@ def _refuse_blocked(conn: Connection, plan: Plan) -> None:
         if finding.code in _LATER:
             _LOG.warning("%s: the stream goes on, and no flip before that is settled", finding.message)
         elif finding.severity == "block":
-            raise Refused(f"the plan must be mended first: {finding.message}", cure=finding.cure or "cutover plan")
+            raise Refused(
+                f"the plan must be mended first: {finding.message}", cure="cutover plan --check", hint=finding.cure
+            )
     row = conn.execute(
         "SELECT publication_mark IS NULL, cutover.publication_stands(publication_mark, slot)"
         " FROM cutover.plan WHERE plan = %s",
         (plan.name,),
     ).fetchone()
     if row and row[0]:  # until it is done nobody can say what the publication hides
-        raise Refused(AT_WORK, cure="cutover prepare, then cutover heal")
+        raise Refused(AT_WORK, cure="cutover prepare\ncutover heal")
     if not row or not row[1]:
         raise Refused(f"the publication {plan.publication} is not as prepare left it", cure="cutover prepare")
     for move in plan.moves:

@@ -12,6 +12,8 @@ from typing import TextIO
 
 import orjson
 
+from sql.cures import told
+
 _ASSIGNED = re.compile(
     r"(?i)(\b\w*(?:password|passwd|secret|token|passphrase)\w*[\"']?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&,;}]+)"
 )
@@ -42,8 +44,7 @@ class TextFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        known = getattr(record, "cure", None)
-        cure = f"\n  cure: {known}" if known else ""
+        cure = told(getattr(record, "cure", None), getattr(record, "hint", None))
         return self._redact(f"{time}{self._process} {level}{record.getMessage()}{cure}{trace}")
 
 

@@ -85,11 +85,11 @@ def check_findings(findings: Iterable[Finding], moves: Iterable[Move], *, but: s
     """Raises Refused, with all of them, when a finding blocks one of the moves; the code `but` is left for later."""
     names = {move.name for move in moves}
     blocking = [
-        f"{finding.message}" + (f" (cure: {finding.cure})" if finding.cure else "")
+        f"{finding.message}" + (f" ({finding.cure})" if finding.cure else "")
         for finding in findings
         if finding.severity == "block" and finding.code != but and (finding.move is None or finding.move in names)
     ]
-    _refuse("the plan has blocking findings", blocking, cure="cutover plan --check shows them with file and line")
+    _refuse("the plan has blocking findings", blocking, cure="cutover plan --check")
 
 
 def _refuse(what: str, wrong: list[str], cure: str | None = None) -> None:

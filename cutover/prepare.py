@@ -285,7 +285,7 @@ class _Call:
         if row is not None and row[1] != identity:
             raise Refused(
                 f"the plan {self.plan.name} is streamed through {row[0]}, and {self.log.address} is another log",
-                cure="give the --log that it was prepared with; after a loss of that log, cutover heal",
+                hint="give the --log that it was prepared with; after a loss of that log, `cutover heal`",
             )
 
     def _same_move(self, move: Move) -> None:

@@ -95,7 +95,8 @@ def _run(conn: Connection, statements: Sequence[str]) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(
             f"this role may not make the service's roles: {error.diag.message_primary}",
-            cure="run cutover prepare --roles once as a superuser, or have one run: " + "; ".join(statements),
+            cure="cutover prepare --roles",
+            hint="once as a superuser; or have one run: " + "; ".join(statements),
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -53,7 +54,7 @@ def select(service: Service, moves: Sequence[Move], flags: Flags) -> dict[str, S
         raise UsageError(f"{' and '.join(chosen_by)} each choose the keys", cure="give one of them")
     of_one = sorted(given & {"--key", "--keys", "--where", "--columns"})
     if of_one and len(moves) != 1:
-        raise UsageError(f"{of_one[0]} is of one move", cure=f"cutover reconcile MOVE {of_one[0]} …")
+        raise UsageError(f"{of_one[0]} is of one move", hint=f"name it: cutover reconcile MOVE {of_one[0]} …")
     return {move.name: _selection(service, move, flags) for move in moves}
 
 
@@ -79,21 +80,31 @@ def _keys(service: Service, move: Move, flags: Flags) -> tuple[list[Key] | None,
 
 
 def _columns(move: Move, text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_column(move, text, part) for part in _NAME.findall(text)))
+
+
+def _column(move: Move, text: str, part: str) -> str:
+    """A column by its name as in SQL, or as reports print it: a shell takes the quotes off."""
     known = [column.name for column in move.written]
-    found = []
-    for part in _NAME.findall(text):
-        try:
-            (name,) = split(part)
-        except ValueError:
-            raise UsageError(
-                f"--columns {text}: {part!r} is not a column's name", cure="--columns price,currency"
-            ) from None
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            cure = f"did you mean {quote(near[0])}?" if near else f"it compares {', '.join(map(quote, known))}"
-            raise UsageError(f"--columns: {move.name} does not write a column {quote(name)}", cure=cure)
-        found.append(name)
-    return tuple(dict.fromkeys(found))
+    bare = part.strip()
+    if bare in known:
+        return bare
+    try:
+        (name,) = split(part)
+    except ValueError:
+        raise UsageError(
+            f"--columns {text}: {part!r} is not a column's name", cure="--columns price,currency"
+        ) from None
+    if name in known:
+        return name
+    near = difflib.get_close_matches(bare, known, 1, 0.5) or difflib.get_close_matches(name, known, 1, 0.5)
+    hint = f"did you mean --columns {_for_shell(near[0])}?" if near else f"it compares {', '.join(map(quote, known))}"
+    raise UsageError(f"--columns: {move.name} does not write a column {quote(name)}", cure=hint)
+
+
+def _for_shell(column: str) -> str:
+    """A column's name as --columns takes it from a shell."""
+    return shlex.quote(quote(column) if _NAME.fullmatch(column) is None or '"' in column else column)
 
 
 def _where(service: Service, move: Move, text: str) -> Predicate:

@@ -129,10 +129,14 @@ def chosen(plan: Plan, names: Sequence[str] | None, *, prepared: bool = True) ->
     Refused for one that cannot be understood now, or whose target is gone (`prepared`: it should be there)."""
     for name, why in plan.broken:
         if not names or name in names:
-            raise Refused(f"{name} cannot be understood: {why}", cure="cutover doctor; the other moves by their names")
+            raise Refused(
+                f"{name} cannot be understood: {why}",
+                cure="cutover doctor",
+                hint="name the other moves to go on with them",
+            )
     for move in plan.moves:
         if prepared and not move.target_oid and (not names or move.name in names):
-            cure = f"cutover prepare, then cutover backfill {move.name}"
+            cure = f"cutover prepare\ncutover backfill {move.name}"
             raise Refused(f"the target of {move.name}, {move.target}, is not there", cure=cure)
     known = [move.name for move in plan.moves]
     for name in names or ():

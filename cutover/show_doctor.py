@@ -29,6 +29,9 @@ def _problem(problem: Problem) -> Table:
     body.add_column(width=5, no_wrap=True)
     body.add_column(overflow="fold")
     body.add_row("why:", Text(problem.why))
-    body.add_row("cure:", Text(problem.cure))
+    if problem.hint:
+        body.add_row("hint:", Text(problem.hint))
+    if problem.cure:
+        body.add_row("cure:", Text(problem.cure))
     lines.add_row("", body)
     return lines

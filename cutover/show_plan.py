@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sql.cures import sorted_out, told
 from sql.layout import Fitting
 from sql.model import Finding, Move, Plan, Source, TargetColumn
 from sql.names import quote
@@ -104,9 +105,8 @@ def _finding(finding: Finding) -> Text:
     text.append(f" {where}" if where else "", style="cyan")
     text.append(f" [{finding.move}]" if finding.move else "", style="dim")
     text.append(f"\n  {finding.message}", style="not bold")
-    if finding.cure:
-        text.append(f"\n  cure: {finding.cure}", style="green")
-    return text
+    cure, hint = sorted_out(finding.cure)
+    return text.append(told(cure, hint), style="green")
 
 
 def _verdict(plan: Plan) -> Text:
@@ -152,5 +152,6 @@ def _move_document(move: Move) -> dict[str, Any]:
 
 
 def _finding_document(finding: Finding) -> dict[str, Any]:
-    words = ("severity", "code", "move", "file", "line", "message", "cure")
-    return {word: getattr(finding, word) for word in words}
+    words = ("severity", "code", "move", "file", "line", "message")
+    cure, hint = sorted_out(finding.cure)
+    return {word: getattr(finding, word) for word in words} | {"cure": cure, "hint": hint}

@@ -34,9 +34,11 @@ def _halt(move: MoveStatus) -> str:
 
 def _slot_line(status: Status) -> Text:
     slot = status.slot
-    text = Text(f"plan {status.plan}   log {status.log}\nslot {slot.name} ")
-    text.append("captured" if slot.active else "not captured", style="green" if slot.active else "yellow")
-    text.append(f" up to {slot.confirmed_lsn or '-'}, {bytes_text(slot.lag_bytes)} behind")
+    text = Text(f"plan {status.plan}   log {status.log}\nslot {slot.name}: ")
+    text.append("capture runs" if slot.active else "capture does not run", style="green" if slot.active else "yellow")
+    text.append(
+        f"; confirmed up to {slot.confirmed_lsn or '-'}, the server keeps {bytes_text(slot.lag_bytes)} of WAL for it"
+    )
     if slot.gap:
         text.append(f"\ngap: {slot.gap} (cutover heal)", style="bold red")
     return text
@@ -80,8 +82,17 @@ def _proof_line(move: MoveStatus, now: datetime) -> Text:
         text.append("never reconciled", style="yellow")
     else:
         age = max(0.0, (now - proof.finished_at).total_seconds())
-        text.append(proof.verdict, style="green" if proof.verdict == "match" else "bold red")
+        if proof.void and proof.verdict == "match":
+            text.append("no longer proven", style="bold red")
+            text.append(f": {proof.void} (cutover reconcile {move.move}); it was a match")
+        else:
+            text.append(proof.verdict, style="green" if proof.verdict == "match" else "bold red")
         text.append(f" {_ago(age)} ago, {counted(proof.compared or 0, 'key')}")
+    if proof.accepted:
+        text.append(
+            f"; {counted(proof.accepted, 'key', 'differs')} and {'is' if proof.accepted == 1 else 'are'} accepted",
+            style="yellow",
+        )
     if proof.drift:
         text.append(
             f"; {counted(proof.drift, 'key', 'drifts')} (cutover reconcile)",

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from cdc.log import Log
 from cdc.slot import check_slot
+from cutover.proven import Proof, read_proofs
 from cutover.standing import log_gap
 from sql.connection import Connection
 from sql.control import check
@@ -68,12 +69,17 @@ class PassStatus(BaseModel):
 
 
 class ProofStatus(BaseModel):
-    """The latest run over all of the move; None: none yet. `drift`, `unproven`: keys that stand, of any run."""
+    """The latest run over all of the move; None: none yet. `drift`, `unproven`: keys that stand, of any run.
+
+    `void`: why it says nothing of what is there now, so that no gate takes it, however young it is.
+    """
 
     verdict: str | None
+    void: str | None = None
     started_at: datetime | None
     finished_at: datetime | None
     compared: int | None
+    accepted: int = 0  # keys of that run that differ and stay, by somebody's decision
     drift: int
     unproven: int
     running: PassStatus | None
@@ -129,12 +135,14 @@ def read_status(conn: Connection, plan: str, log: Log) -> Status:
                 ends[move["move"]] = list(log.end_offsets(move["topic"]))
     except Unreachable as error:
         problems.append(str(error))
+    proofs = read_proofs(conn, plan)
     # After the log's ends: what was appended since is not lag.
     positions = _rows(conn, "positions", plan=plan, flush_lsn=slot["flush_lsn"])
     moves = [
-        _move(move, [each for each in positions if each["move"] == move["move"]], ends.get(move["move"], []), slot)
+        _move(move, [each for each in positions if each["move"] == move["move"]], ends.get(move["move"], []), slot,
+              proofs.get(move["move"]))
         for move in rows
-    ]
+    ]  # fmt: skip
     return Status(plan=plan, log=slot["log"], slot=_slot(slot, gap), moves=moves, problems=problems, now=slot["now"])
 
 
@@ -153,8 +161,9 @@ def _slot(row: dict[str, Any], gap: str | None) -> SlotStatus:
 
 
 def _move(
-    move: dict[str, Any], positions: list[dict[str, Any]], ends: list[int | None], slot: dict[str, Any]
-) -> MoveStatus:
+    move: dict[str, Any], positions: list[dict[str, Any]], ends: list[int | None], slot: dict[str, Any],
+    latest: Proof | None,
+) -> MoveStatus:  # fmt: skip
     partitions = [PartitionStatus(end_offset=_end(ends, row), **row) for row in positions]
     slowest = max(positions, key=lambda row: int(row["lag_bytes"]), default=None)
     return MoveStatus(
@@ -176,11 +185,11 @@ def _move(
             finished=move["finished_at"] is not None,
             again=None if move["backfill_started"] else move["touch_again"],
         ),
-        proof=_proof(move),
+        proof=_proof(move, latest.void(slot["digest"]) if latest and latest.exact else None),
     )
 
 
-def _proof(move: dict[str, Any]) -> ProofStatus:
+def _proof(move: dict[str, Any], void: str | None) -> ProofStatus:
     running = None
     if move["pass_started_at"] is not None:
         running = PassStatus(
@@ -190,7 +199,8 @@ def _proof(move: dict[str, Any]) -> ProofStatus:
         started_at=move["proof_started_at"],
         finished_at=move["proof_finished_at"],
         running=running,
-        **{name: move[name] for name in ("verdict", "compared", "drift", "unproven")},
+        void=void,
+        **{name: move[name] for name in ("verdict", "compared", "accepted", "drift", "unproven")},
     )
 
 

@@ -49,7 +49,8 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
         raise Refused(
             f"the mapping of {move.name} has changed while {percent} % of the sessions read the consolidated side,"
             " which it does not describe yet",
-            cure=f"cutover flip {move.name} --to legacy, then prepare, backfill and reconcile again",
+            cure=f"cutover flip {move.name} --to legacy\ncutover prepare\ncutover backfill {move.name}",
+            hint="then reconcile and flip again",
         )
     new_facade = move.facade is not None and (new_mapping or not facade.stands(conn, move))
     new_memory = move.owned is not None and not exists(conn, move.owned)

@@ -14,11 +14,11 @@ from psycopg.types.json import Jsonb
 from cdc.log import Log
 from reconcile.chunk import Key
 from reconcile.diff import Comparison
+from reconcile.discards import SETTINGS
 from reconcile.document import Cell
 from reconcile.repair import mend
 from reconcile.review import Decided, Disagreement, Review, entry, head
 from reconcile.run import sessions
-from reconcile.session import SESSION
 from reconcile.verdicts import Observation
 from sql.connection import Connection, connect, own
 from sql.errors import Refused, UsageError
@@ -141,13 +141,12 @@ def accept(
     _refuse_others(move)
     done = Accepted(open=[tuple(each.key) for each in review.disagreement if not each.decision])
     wanted = [each for each in review.disagreement if each.decision]
-    settings = {name: value for name, value in SESSION.items() if name != "default_transaction_read_only"}
-    with connect(dsn, f"accept {plan.name}", **settings) as conn:
+    with connect(dsn, f"accept {plan.name}", **SETTINGS) as conn:
         row = conn.execute(_NONCE, (review.review, review.plan, review.move)).fetchone()
         if row is None:
             raise Refused(
                 f"review {review.review} of {review.move} was not listed in this database",
-                cure=f"cutover reconcile {move.name} --disagreements FILE",
+                cure=f"cutover reconcile {move.name} --disagreements review.toml",
             )
         comparison = Comparison(conn, move)
         for at in range(0, len(wanted), _AT_ONCE):
@@ -179,6 +178,7 @@ def _take(comparison: Comparison, nonce: str, review: int, wanted: Sequence[Deci
                 {
                     "plan": move.plan, "move": move.name, "key": list(key), "decision": each.decision,
                     "legacy": now.legacy, "consolidated": now.consolidated, "review": review,
+                    "dead_letter": None, "reason": None,
                 },
             )  # fmt: skip
         adopted = [key for key, each in taken.items() if each.decision == "legacy"]
@@ -234,5 +234,5 @@ def _refuse_others(move: Move) -> None:
     if move.rows != "add" or move.existing == "overwrite":
         rule = f'existing = "{move.existing}"' if move.rows == "add" else f'rows = "{move.rows}"'
         raise UsageError(
-            f"{move.name} has {rule}: no row of others disagrees with it", cure="cutover reconcile shows what differs"
+            f"{move.name} has {rule}: no row of others disagrees with it", cure=f"cutover reconcile {move.name}"
         )

@@ -23,9 +23,9 @@ class Rows(_Part):
 
     `lag` counts every key that was found in flight; `in_flight` those of them that had not arrived by the end.
     `others`: rows of the target that an `add` move neither wrote nor maps. `kept`: rows of others that differ from
-    the mapping and stay as they are, by the plan's rule; `accepted`: by somebody's decision about these very values;
-    both are among `match`. `skipped`: keys that could not be
-    compared at all.
+    the mapping and stay as they are, by the plan's rule; `accepted`: keys that differ and stay by somebody's decision
+    about these very values (a disagreement, or a dead letter that was discarded); both are among `match`. `skipped`:
+    keys that could not be compared at all.
     """
 
     legacy: int = 0
@@ -98,6 +98,15 @@ class InvariantResult(_Part):
     holds: bool | None
     reason: str | None = None
     masked: bool = False
+
+
+class AcceptedKey(_Part):
+    """A key that differs and stays as it is: who decided so, when, and why (None: no reason was asked for)."""
+
+    key: list[str]
+    reason: str | None = None
+    who: str | None = None
+    at: datetime | None = None
 
 
 class Sample(_Part):
@@ -180,6 +189,7 @@ class MoveReport(_Part):
     `first_lsn`, `snapshot_lsn`: the first and the last snapshot's LSN. `columns`: in how many keys that differ a column
     does. `kinds`, `columns` and `differences` are of what stands: drift, unresolved, still in flight.
     `gone`: differences of earlier runs that are equal now, the latest first, of `gone_in_all` in the last 90 days.
+    `accepted`: the keys of `rows.accepted`, as far as the list has place.
     `longest_snapshot_ms`: of all snapshots, the invariants' included. `who`: the database role that compared;
     `version`: this service's.
     """
@@ -199,6 +209,7 @@ class MoveReport(_Part):
     capped: bool = False
     gone: list[Gone] = []
     gone_in_all: int = 0
+    accepted: list[AcceptedKey] = []
     conflicts: int = 0
     duplicates: dict[str, int] = {}
     null_keys: dict[str, int] = {}

@@ -68,6 +68,7 @@ def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selectio
                 "compared": rows.compared,
                 "drift": rows.drift,
                 "unproven": rows.unresolved + rows.in_flight + rows.skipped,
+                "accepted": rows.accepted,
             }
             conn.execute(load("reconcile/proven").encode(), {"plan": plan.name, "move": report.move, **given})
     faultpoints.reached("reconcile.after-record")
@@ -111,8 +112,12 @@ def aged(conn: Connection, plan: str, report: MoveReport) -> MoveReport:
         for it in report.differences
     ]
     gone = conn.execute(load("reconcile/latest_gone"), {**given, "most": _MOST_GONE}).fetchall()
+    decided = [tuple(it.key) for it in report.accepted]
+    by = conn.execute(load("reconcile/accepted_by").encode(), {**given, "keys": _keys(decided)}).fetchall()
+    why = {tuple(key): dict(zip(("reason", "who", "at"), rest, strict=True)) for key, *rest in by}
     return report.model_copy(
         update={
+            "accepted": [it.model_copy(update=why.get(tuple(it.key), {})) for it in report.accepted],
             "differences": differences,
             "gone": [_gone(row) for row in gone],
             "gone_in_all": gone[0][-1] if gone else 0,

@@ -21,6 +21,7 @@ from reconcile.document import InvariantResult
 from reconcile.session import of_data
 from reconcile.verdicts import Observation
 from sql.catalog import read_tables
+from sql.counted import counted
 from sql.mask import MASKED, hides
 from sql.model import Invariant
 from sql.overlay import overlay
@@ -98,7 +99,8 @@ def _arrived(
         comparison, invariant, invariant.legacy, rewritten, key_parameters(arriving, len(move.key)), escaped=True
     )
     if result.holds:
-        return Evaluation(plain, result.model_copy(update={"reason": f"{len(arriving)} keys were in flight"}))
+        reason = f"with {counted(len(arriving), 'key')} taken as equal, in flight or accepted as they are"
+        return Evaluation(plain, result.model_copy(update={"reason": reason}))
     return Evaluation(plain.model_copy(update={"reason": "it fails whatever is in flight"}))
 
 

@@ -34,7 +34,7 @@ class Known:
         return {tuple(row) for row in comparison.conn.execute(text.encode(), given, prepare=False)}
 
     def accepted(self, seen: Sequence[Observation]) -> set[Key]:
-        """Of rows of others that differ: those that somebody has decided to leave, being exactly what they are now."""
+        """Of keys that drift: those that somebody has decided to leave, being exactly what they are now."""
         if not seen:
             return set()
         given = {**self._names, "keys": json.dumps([it.key for it in seen])}

@@ -88,6 +88,7 @@ class OneMove:
             differences=tally.listed,
             listed=len(tally.listed),
             capped=tally.capped,
+            accepted=tally.accepted,
             conflicts=tally.conflicts,
             duplicates=dict(tally.duplicates),
             null_keys=dict(tally.null_keys),

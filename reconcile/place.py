@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from reconcile.chunk import Key
-from reconcile.document import Difference, InvariantResult
+from reconcile.document import AcceptedKey, Difference, InvariantResult
 from reconcile.invariants import Evaluation
 from reconcile.tally import Tally
 from sql.model import Move
@@ -22,6 +22,7 @@ class Told(BaseModel):
 
     counters: dict[str, dict[str, int]]
     listed: list[Difference]
+    accepted: list[AcceptedKey] = []
     unknown: list[str]
     capped: bool
     conflicts: int

@@ -134,7 +134,7 @@ class Prover:
             standing = [now.key for now, judgement in found if judgement is not None and not judgement.settled]
             cells = self.comparison.cells(standing[: max(0, list_cells)])
         outcomes = []
-        accepted = self.known.accepted([now for now, judgement in found if judgement and _disagrees(now, judgement)])
+        accepted = self.known.accepted([now for now, judgement in found if judgement and judgement.verdict == "drift"])
         for now, told in found:
             judgement = Judgement("match", told.kind, ACCEPTED, settled=True) if told and now.key in accepted else told
             if judgement is None:
@@ -147,10 +147,6 @@ class Prover:
     def dead_letters(self) -> int:
         """How many keys wait in the dead letters."""
         return len(self.known.dead())
-
-
-def _disagrees(now: Observation, judgement: Judgement) -> bool:
-    return judgement.verdict == "drift" and now.conflict
 
 
 def _listed(outcomes: Sequence[Outcome]) -> int:

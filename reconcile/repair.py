@@ -106,7 +106,8 @@ def _wait(
             raise NotProven(
                 f"the keys are touched, and {left} records before them are not applied after {patience:.0f} s;"
                 f" {working} consumers work",
-                cure="cutover doctor; then cutover reconcile again" if working else "cutover consume, or cutover run",
+                cure="cutover doctor" if working else "cutover consume",
+                hint="then reconcile again" if working else "or cutover run",
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cdc.replication import lsn_text
 from reconcile.chunk import Chunk, Failed, Key
-from reconcile.document import Cell, Difference, InvariantResult, Rows, Verdict
+from reconcile.document import AcceptedKey, Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
 from reconcile.verdicts import ACCEPTED
 from sql.counted import counted
@@ -29,6 +29,7 @@ class Tally:
     duplicates: Counter[str] = field(default_factory=Counter)
     null_keys: Counter[str] = field(default_factory=Counter)
     listed: list[Difference] = field(default_factory=list)
+    accepted: list[AcceptedKey] = field(default_factory=list)
     mendable: list[Key] = field(default_factory=list)  # drift that the move's one writer would write
     unknown: list[str] = field(default_factory=list)
     capped: bool = False
@@ -85,6 +86,8 @@ class Tally:
         self.at(seen.lsn)
         if judgement.settled:
             self.counts["accepted"] += judgement.reason == ACCEPTED
+            if judgement.reason == ACCEPTED and len(self.accepted) < self.most:
+                self.accepted.append(AcceptedKey(key=list(seen.key)))
             return
         self.counts["in_flight"] += judgement.verdict == "lag"
         self.conflicts += seen.conflict

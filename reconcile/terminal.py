@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Verdict
+from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, SourceRows, Verdict
 from reconcile.scope import words
 from sql.counted import counted
 from sql.keys import key_text
@@ -18,6 +18,8 @@ from sql.layout import Fitting
 _COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value
 _MOST_CELLS = 40
+_EXAMPLES = 5  # keys of which there is nothing to show but a reason
+_MOST_ACCEPTED = 10
 
 
 def show(document: ReconcileDocument, console: Console) -> None:
@@ -34,6 +36,8 @@ def render(report: MoveReport) -> RenderableType:
     for part in (_columns(report), _cells(report), _invariants(report), _sources(report), _left_out(report)):
         if part is not None:
             parts.append(Padding(part, (0, 0, 0, 2)))
+    if report.differences:  # the verdict again, where it has scrolled away
+        parts.append(Text.assemble("  ", (report.verdict.upper(), _COLOUR[report.verdict]), "  ", report.sentence))
     return Padding(Group(*parts), (0, 0, 1, 0))
 
 
@@ -103,28 +107,49 @@ def _columns(report: MoveReport) -> RenderableType | None:
 
 
 def _cells(report: MoveReport) -> RenderableType | None:
+    """Cells that differ as a table; keys of which there is nothing to show but a reason, a line for each reason."""
     if not report.differences:
         return None
+    parts: list[RenderableType] = [_whole(report)] if any(_is_whole(each) for each in report.differences) else []
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("key", "verdict", "kind", "column", "legacy", "consolidated"):
         table.add_column(name, overflow="fold")
-    left = _MOST_CELLS
-    for difference in report.differences:
+    left, shown = _MOST_CELLS, 0
+    for difference in (each for each in report.differences if not _is_whole(each)):
         if left <= 0:
             break
         left -= _add(table, difference)
-    shown = min(len(report.differences), table.row_count)
+        shown += 1
+    parts += [Fitting(table)] if shown else []
     standing = report.rows.drift + report.rows.unresolved + report.rows.in_flight + report.rows.skipped
-    more = f"{standing:,} in all; --json lists {report.listed:,} of them" if standing > shown else ""
-    return Group(Fitting(table), Text(more, style="dim")) if more else Fitting(table)
+    if standing > shown:
+        parts.append(Text(f"{standing:,} in all; --json lists {report.listed:,} of them", style="dim"))
+    return Group(*parts)
+
+
+def _whole(report: MoveReport) -> Text:
+    """Rows that are on one side only, and keys that were not compared: how many, why, and some of them."""
+    groups: dict[tuple[Verdict, str, str], list[Difference]] = {}
+    for each in report.differences:
+        if _is_whole(each):
+            of_others = " (row of others)" if each.conflict else ""
+            groups.setdefault((each.verdict, each.kind + of_others, each.reason or ""), []).append(each)
+    lines = []
+    for (verdict, kind, reason), found in groups.items():
+        keys = "; ".join(key_text(each.key) for each in found[:_EXAMPLES]) + ("; …" if len(found) > _EXAMPLES else "")
+        why = f" ({reason})" if reason else ""
+        lines.append(Text.assemble((verdict, _COLOUR[verdict]), f" {kind}{why}: {counted(len(found), 'key')}: {keys}"))
+    return Text("\n").join(lines)
+
+
+def _is_whole(difference: Difference) -> bool:
+    """Is there no cell to show beside another?"""
+    return difference.kind != "differs" or not difference.cells
 
 
 def _add(table: Table, difference: Difference) -> int:
     """Add a difference's cells; returns how many lines it took."""
-    cells: list[tuple[str, Cell | None]] = list(difference.cells.items())
-    if difference.kind != "differs" or not cells:
-        cells = [(difference.reason or "the whole row", None)]
-    for at, (column, cell) in enumerate(cells):
+    for at, (column, cell) in enumerate(difference.cells.items()):
         verdict = Text(difference.verdict, style=_COLOUR[difference.verdict]) if at == 0 else Text()
         kind = difference.kind + (" (row of others)" if difference.conflict else "")
         table.add_row(
@@ -132,10 +157,10 @@ def _add(table: Table, difference: Difference) -> int:
             verdict,
             kind if at == 0 else "",
             Text(column),
-            _shown(cell, cell.legacy) if cell else "",
-            _shown(cell, cell.consolidated) if cell else "",
+            _shown(cell, cell.legacy),
+            _shown(cell, cell.consolidated),
         )
-    return len(cells)
+    return len(difference.cells)
 
 
 def _shown(cell: Cell, value: str | None) -> Text:
@@ -165,22 +190,39 @@ def _holds(result: InvariantResult) -> Text:
 
 
 def _sources(report: MoveReport) -> RenderableType | None:
-    """The legacy tables by themselves: one-to-many, orphans, duplicates."""
+    """The legacy tables by themselves: one-to-many, orphans, duplicates; a line each, without what is not there."""
     if not report.sources:
         return None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("legacy table", overflow="fold")
-    for name in ("rows", "keys", "keys with several", "at most", "not in the mapping", "without a key"):
-        table.add_column(name, justify="right")
-    table.add_column("for example", overflow="fold")
-    for each in report.sources:
-        if each.told is not None:
-            table.add_row(escape(each.source), *[""] * 6, escape(each.told))
-            continue
-        figures = (each.rows, each.keys, each.several, each.most, each.orphans, each.without_key)
+    return Group(
+        Text("legacy tables", style="bold"), *(Text(f"  {each.source}: {_source(each)}") for each in report.sources)
+    )
+
+
+def _source(each: SourceRows) -> str:
+    if each.told is not None:
+        return each.told
+    parts = [f"{counted(each.rows, 'row')}, {counted(each.keys, 'key')}"]
+    if each.several:
+        parts.append(f"{each.several:,} of them with several rows, {each.most:,} at most")
+    if each.orphans:
         examples = "; ".join(key_text(key) for key in each.orphan_keys)
-        table.add_row(escape(each.source), *(f"{figure:,}" for figure in figures), escape(examples))
-    return Fitting(table)
+        parts.append(f"{counted(each.orphans, 'row')} not in the mapping ({examples})")
+    if each.without_key:
+        parts.append(f"{counted(each.without_key, 'row')} without a key")
+    return "; ".join(parts)
+
+
+def _accepted(report: MoveReport) -> list[str]:
+    """Keys that differ and stay, by name: the count, then each with its reason."""
+    lines = [
+        f"accepted: {counted(report.rows.accepted, 'key', 'differs')} and stay as they are, by somebody's decision"
+    ]
+    for each in report.accepted[:_MOST_ACCEPTED]:
+        why = each.reason or "a row of others, by review"
+        lines.append(f"  {key_text(each.key)}: {why}" + (f" ({each.who}, {each.at:%Y-%m-%d %H:%M})" if each.at else ""))
+    if report.rows.accepted > _MOST_ACCEPTED:
+        lines.append(f"  … --json lists {len(report.accepted):,} of them")
+    return lines
 
 
 def _left_out(report: MoveReport) -> RenderableType | None:
@@ -188,7 +230,7 @@ def _left_out(report: MoveReport) -> RenderableType | None:
     if report.rows.kept:
         lines.append(f"kept: {report.rows.kept:,} rows of others differ from the mapping and stay as they are, by rule")
     if report.rows.accepted:
-        lines.append(f"accepted: {report.rows.accepted:,} rows of others differ from the mapping and stay, by decision")
+        lines += _accepted(report)
     if report.rows.others:
         lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
     # Those that this run saw equal first: what earlier runs told of is in --json and --html.

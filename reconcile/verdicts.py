@@ -20,7 +20,7 @@ from typing import Literal
 from reconcile.document import Kind, Verdict
 from sql.model import Existing
 
-ACCEPTED = "accepted"  # a disagreement that somebody has decided to leave as it is
+ACCEPTED = "accepted"  # a difference that somebody has decided to leave as it is
 State = Literal["same", "kept", "missing", "extra", "differs", "duplicate"]
 
 

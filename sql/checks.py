@@ -139,8 +139,9 @@ def _identity(it: Understood) -> Iterator[Finding]:
         if problem is not None:
             cure = identity_cure(table, keys)
             if cure.statements:
-                run = "; ".join(cure.statements)
-                yield _at(it, source, "block", "replica-identity", problem, f"{run}; -- {cure.cost}")
+                alone = "" if len(cure.statements) == 1 else "one by one, in no transaction; "
+                run = "\n".join(f"{statement};" for statement in cure.statements)
+                yield _at(it, source, "block", "replica-identity", problem, f"{run}\n-- {alone}{cure.cost}")
             else:
                 yield _at(it, source, "block", "no-replica-identity", problem, cure.cost)
 

@@ -42,7 +42,7 @@ def check_ddl(conn: Connection, ddl: SqlFile | None) -> Iterator[Finding]:
         statements = read_ddl(ddl.text, ddl.file)
     except Refused as refused:  # its message begins with file and line
         file, at, message = str(refused.args[0]).split(":", 2)
-        yield Finding("block", "ddl", message.strip(), file=file, line=int(at), cure=refused.cure)
+        yield Finding("block", "ddl", message.strip(), file=file, line=int(at), cure=refused.hint)
         return
     for statement in statements:
         for what, probe, location in _probes(statement):

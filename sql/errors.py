@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from sql.cures import sorted_out, told
+
 
 class CutoverError(Exception):
     """Something failed that nobody foresaw; the message says what and where."""
@@ -23,18 +25,18 @@ class CutoverError(Exception):
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, cure: str | None = None) -> None:
+    def __init__(self, message: str, *, cure: str | None = None, hint: str | None = None) -> None:
+        """`cure`: commands, one a line; what is given there and cannot be pasted is a hint."""
         super().__init__(message)
-        self.cure = cure
+        self.cure, self.hint = sorted_out(cure, hint)
 
     def __str__(self) -> str:
-        message = super().__str__()
-        return f"{message}\n  cure: {self.cure}" if self.cure else message
+        return super().__str__() + told(self.cure, self.hint)
 
 
 def without_cure(text: str) -> str:
     """A message that was written down as an error prints, for a place that has a cure of its own."""
-    return text.partition("\n  cure: ")[0]
+    return text.partition("\n  cure: ")[0].partition("\n  hint: ")[0]
 
 
 class UsageError(CutoverError):
@@ -47,10 +49,16 @@ class PlanError(UsageError):
     """The plan is wrong at a file and a line."""
 
     def __init__(
-        self, message: str, *, file: str | None = None, line: int | None = None, cure: str | None = None
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        cure: str | None = None,
+        hint: str | None = None,
     ) -> None:
         where = ":".join(str(part) for part in (file, line) if part is not None)
-        super().__init__(f"{where}: {message}" if where else message, cure=cure)
+        super().__init__(f"{where}: {message}" if where else message, cure=cure, hint=hint)
         self.file, self.line = file, line
 
 

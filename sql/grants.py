@@ -27,10 +27,14 @@ _PROVEN: Final = ("reconcile_run", "difference", "proof")
 _OPEN_LETTERS: Final = frozenset({"plan", "move", "state"})  # to count them: not the keys, not the messages
 _EVENT: Final = frozenset({"plan", "move", "what", "detail"})
 _PROOF: Final = frozenset(  # without the place, which has cells in it
-    {"plan", "move", "verdict", "started_at", "finished_at", "compared", "pass_started_at", "pass_at", "pass_keys",
-     "pass_total", "unlisted_drift", "unlisted_unproven"}
+    {"plan", "move", "verdict", "started_at", "finished_at", "compared", "accepted", "pass_started_at", "pass_at",
+     "pass_keys", "pass_total", "unlisted_drift", "unlisted_unproven"}
 )  # fmt: skip
 _STANDING: Final = frozenset({"plan", "move", "verdict", "gone_at"})  # to count them: not the keys
+_RUN: Final = frozenset(  # without the document, which has cells in it
+    {"id", "plan", "move", "digest", "verdict", "exact", "snapshot_lsn", "started_at", "finished_at", "storage"}
+)
+_UPSET: Final = frozenset({"plan", "move", "what", "at"})  # what upset a proof, and when
 _VERSION: Final = ("tableoid", "ctid", "xmin")  # by which a proof sees that a row has not changed; no value of it
 _GAP: Final = frozenset({"gap", "gap_since"})
 _HALT: Final = frozenset({"halted", "halted_lsn"})
@@ -43,6 +47,8 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         ("SELECT", "dead_letter", _OPEN_LETTERS),
         ("SELECT", "proof", _PROOF),
         ("SELECT", "difference", _STANDING),
+        ("SELECT", "reconcile_run", _RUN),
+        ("SELECT", "event", _UPSET),
         ("UPDATE", "plan", _GAP | {"confirmed_lsn"}),
         ("UPDATE", "move", _HALT),
         ("INSERT", "event", _EVENT),
@@ -51,6 +57,8 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         *(("SELECT", table, None) for table in (*_PROGRESS, "dead_letter", "replay")),
         ("SELECT", "proof", _PROOF),
         ("SELECT", "difference", _STANDING),
+        ("SELECT", "reconcile_run", _RUN),
+        ("SELECT", "event", _UPSET),
         *(("SELECT", table, None) for table in ("accepted", "review")),
         *((right, "accepted", None) for right in ("INSERT", "UPDATE")),
         *(("INSERT", table, None) for table in ("dead_letter", "backfill", "replay")),

@@ -80,5 +80,5 @@ def _say(state: RetryCallState, logger: logging.Logger) -> None:
         "%s; trying again in %.1f s",
         str(error).splitlines()[0],
         state.upcoming_sleep,
-        extra={"cure": getattr(error, "cure", None)},
+        extra={"cure": getattr(error, "cure", None), "hint": getattr(error, "hint", None)},
     )

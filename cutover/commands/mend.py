@@ -16,9 +16,10 @@ from cutover.heal import Healing, heal
 from cutover.history import history, render
 from cutover.plan import load_plan
 from cutover.progress import progress
-from cutover.service import Service, chosen, open_service
+from cutover.service import Service, chosen, open_plan, open_service
 from cutover.show_doctor import render_problems
 from cutover.signals import stop_on_signals
+from reconcile.discards import SETTINGS
 from sql.connection import connect
 from sql.control import check
 from sql.counted import counted
@@ -120,7 +121,7 @@ def _add_dead_letters(app: typer.Typer) -> None:
         if call.json:
             call.document(letter.model_dump() | {"history": [each.model_dump(mode="json") for each in versions]})
         else:
-            for name, value in letter.model_dump().items():
+            for name, value in dead_letters.told(letter):
                 call.out.print(f"{name:<11} {value}", markup=False)
             call.out.print(render(versions) if versions else "the log knows nothing about this key")
         return 0
@@ -131,7 +132,9 @@ def _add_dead_letters(app: typer.Typer) -> None:
         service = open_service(call.settings)
         with connect(call.settings.dsn, "dead-letters") as conn:
             if not numbers and not every and not move:
-                raise UsageError("which ones?", cure="give their numbers, --move or --all")
+                raise UsageError(
+                    "which ones?", cure="cutover dead-letters retry --all", hint="or give their numbers, or --move"
+                )
             known = {each.name for each in chosen(service.plan, [move] if move else None)}
             found = [dead_letters.one(conn, service.plan.name, number) for number in numbers or ()]
             found = found or dead_letters.find(conn, service.plan.name, sorted(known), most=1_000_000)
@@ -144,17 +147,16 @@ def _add_dead_letters(app: typer.Typer) -> None:
 
     @command(app, example="cutover dead-letters discard 7 --reason 'test data'", reports=True)
     def discard(call: Invocation, numbers: Numbers, reason: Reason) -> int:
-        """Accept that these keys stay as they are in the target."""
-        plan = load_plan(call.settings.plan).name
-        with connect(call.settings.dsn, "dead-letters") as conn:
-            check(conn)
-            for number in numbers or ():
-                dead_letters.one(conn, plan, number)
-            gone = dead_letters.discard(conn, plan, numbers or [], reason)
+        """Accept that these keys stay as they are in the target, for as long as both sides are what they are now."""
+        plan = open_plan(call.settings)
+        with connect(call.settings.dsn, "dead-letters", **SETTINGS) as conn:
+            done = dead_letters.discard(conn, plan, numbers or [], reason)
         if call.json:
-            call.document({"plan": plan, "discarded": gone})
+            call.document(
+                {"plan": plan.name, "discarded": [letter.id for letter in done.letters], "refused": done.refused}
+            )
         else:
-            call.out.print(f"{len(gone)} discarded")
+            call.out.print(dead_letters.render_discarded(done), markup=False)
         return 0
 
 

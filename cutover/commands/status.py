@@ -29,7 +29,9 @@ def add_to(app: typer.Typer) -> None:
     def status(call: Invocation, watch: Watch = False) -> int:
         """Where everything stands: slot, capture, partitions, lag, sides, dead letters, gaps."""
         if watch and call.json:
-            raise UsageError("--watch and --json exclude each other", cure="call `cutover status --json` repeatedly")
+            raise UsageError(
+                "--watch and --json exclude each other", cure="cutover status --json", hint="again and again"
+            )
         stop = stop_on_signals() if watch else threading.Event()
         plan = load_plan(call.settings.plan).name
         with connect(call.settings.dsn, "status") as conn:

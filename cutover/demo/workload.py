@@ -162,7 +162,7 @@ def load_workload(plan: Traversable) -> Workload:
     folder = plan.joinpath(FOLDER)
     if not folder.joinpath(_FILE).is_file():
         raise UsageError(
-            f"the plan {plan.name} has no workload to demonstrate it with", cure="cutover demo without --plan"
+            f"the plan {plan.name} has no workload to demonstrate it with", cure="cutover demo --plan soleflipper"
         )
     try:
         read = _Workload.model_validate(tomllib.loads(folder.joinpath(_FILE).read_text(encoding="utf-8")))

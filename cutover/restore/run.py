@@ -147,7 +147,12 @@ def _report(done: Restored, partition: int, found: Rebuild, bases: Bases) -> Non
 
 
 def _not_in_log(conn: Connection, spec: MoveSpec, source: Name, logged: set[str]) -> list[str]:
-    """Columns of the source that never entered the log, as far as the plan and the table, if it is there, name them."""
+    """Columns of the source that never entered the log, as far as the plan and the table, if it is there, name them.
+
+    Without any row in the log, say behind a gap, nothing tells which columns it would have had.
+    """
+    if not logged:
+        return []
     there = [name for (name,) in conn.execute(load("restore/columns").encode(), {"table": source.sql})]
     waived = [column for table, column in spec.waive if table == source]
     return sorted({*there, *waived} - logged)

@@ -7,7 +7,7 @@ SELECT min(p.applied_lsn) AS applied_lsn,
        m.refreshed_until,
        -- Touches of the refresh and of the backfill are in the log but not in the WAL: the applied LSN says nothing of them.
        coalesce(bool_and(p."offset" >= m.refreshed_offsets[p.partition + 1]), true) AS refresh_applied,
-       CASE WHEN b.plan IS NULL THEN 'the move was never backfilled'
+       CASE WHEN b.plan IS NULL THEN 'the move was never backfilled: cutover backfill ' || m.move
             WHEN b.finished_at IS NULL THEN 'the backfill is still running'
             WHEN NOT bool_and(p."offset" >= b.offsets[p.partition + 1]) THEN 'the backfill is still being applied'
        END AS backfill,

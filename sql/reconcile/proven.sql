@@ -3,11 +3,13 @@ WITH standing AS (
     SELECT count(*) FILTER (WHERE verdict = 'drift') AS drift, count(*) FILTER (WHERE verdict <> 'drift') AS unproven
       FROM cutover.difference WHERE plan = %(plan)s AND move = %(move)s AND gone_at IS NULL
 )
-INSERT INTO cutover.proof AS known (plan, move, verdict, started_at, finished_at, compared, unlisted_drift, unlisted_unproven)
-SELECT %(plan)s, %(move)s, %(verdict)s, %(started_at)s, now(), %(compared)s,
+INSERT INTO cutover.proof AS known (plan, move, verdict, started_at, finished_at, compared, accepted,
+                                     unlisted_drift, unlisted_unproven)
+SELECT %(plan)s, %(move)s, %(verdict)s, %(started_at)s, now(), %(compared)s, %(accepted)s,
        greatest(0, %(drift)s - standing.drift), greatest(0, %(unproven)s - standing.unproven)
   FROM standing
     ON CONFLICT (plan, move) DO UPDATE
        SET verdict = excluded.verdict, started_at = excluded.started_at, finished_at = excluded.finished_at,
-           compared = excluded.compared, unlisted_drift = excluded.unlisted_drift,
+           compared = excluded.compared, accepted = excluded.accepted,
+           unlisted_drift = excluded.unlisted_drift,
            unlisted_unproven = excluded.unlisted_unproven

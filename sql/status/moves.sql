@@ -8,7 +8,7 @@ SELECT m.move, m.target, m.facade,
          WHERE d.plan = m.plan AND d.move = m.move AND d.state = 'open') AS dead_letters,
        coalesce(b.done, 0) AS done, coalesce(b.total, 0) AS total,
        b.started_at IS NOT NULL AS backfill_started, b.finished_at,
-       p.verdict, p.started_at AS proof_started_at, p.finished_at AS proof_finished_at, p.compared,
+       p.verdict, p.started_at AS proof_started_at, p.finished_at AS proof_finished_at, p.compared, coalesce(p.accepted, 0) AS accepted,
        p.pass_started_at, p.pass_at, p.pass_keys, p.pass_total,
        coalesce(p.unlisted_drift, 0) + (SELECT count(*) FROM cutover.difference d
          WHERE d.plan = m.plan AND d.move = m.move AND d.gone_at IS NULL AND d.verdict = 'drift') AS drift,

@@ -39,8 +39,8 @@ class Ran:
 
     @property
     def said(self) -> str:
-        """All messages and cures, as text."""
-        return "\n".join(f"{line['message']}\n{line.get('cure', '')}" for line in self.messages)
+        """All messages, cures and hints, as text."""
+        return "\n".join(f"{line['message']}\n{line.get('cure', '')}\n{line.get('hint', '')}" for line in self.messages)
 
 
 @dataclass(slots=True)

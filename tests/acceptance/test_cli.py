@@ -34,10 +34,12 @@ NOWHERE = "postgresql://app:s3cret-word@127.0.0.1:1/shop"
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself_with_an_example(bare: Cli, command: tuple[str, ...]) -> None:
-    text = bare.run(*command, "--help").out
+    text = bare.run(*command, "--help", COLUMNS="80").out
     assert f"Example: cutover {' '.join(command)}" in text
     assert "--dsn" in text
     assert "CUTOVER_DSN" in text
+    assert "…" not in text.replace("[,…]", "").replace("[?…]", "").replace("6b0e…", "")  # nothing is cut
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_first_page_names_every_command(bare: Cli) -> None:
@@ -129,7 +131,7 @@ def test_what_was_not_given_is_named(tour: Cli, dsn: str) -> None:
     (problem,) = absent.document["problems"]
     assert problem["what"] == "PostgreSQL refuses the connection"
     assert 'database "not_there" does not exist' in problem["why"]
-    assert "createdb" in problem["cure"]
+    assert "createdb" in problem["hint"]
 
 
 @pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])

@@ -79,10 +79,11 @@ def broken(tour: Cli) -> list[tuple[str, str]]:
 
 
 def do(tour: Cli, cure: str) -> None:
-    """The command that doctor prints, as it is printed."""
-    program, *arguments = cure.split()
-    assert program == "cutover"
-    tour.run(*arguments)
+    """The commands that doctor prints, as they are printed."""
+    for line in cure.splitlines():
+        program, *arguments = line.split()
+        assert program == "cutover"
+        tour.run(*arguments)
 
 
 @BOTH

@@ -42,7 +42,9 @@ def test_from_poison_to_mended(tour: Cli, dsn: str) -> None:
             letter["partition"],
             letter["offset"],
         )
-        assert "A-8" in tour.run("dead-letters", "show", str(letter["id"])).out
+        said = tour.run("dead-letters", "show", str(letter["id"])).out
+        assert "key         nord,A-8\n" in said
+        assert "None" not in said
         again = tour.run("dead-letters", "retry", str(letter["id"]), "--json").document  # it fails as before
         assert again["retried"] == [letter["id"]]
         while (tried := tour.run("dead-letters", "show", str(letter["id"]), "--json").document)["attempts"] == 1:
@@ -82,3 +84,74 @@ def test_a_discarded_letter_keeps_its_reason(tour: Cli, dsn: str) -> None:
         assert sorted(map(str, gone["discarded"])) == sorted(numbers)
         shown = tour.run("dead-letters", "show", numbers[0], "--json").document
         assert (shown["state"], shown["reason"]) == ("discarded", "too dear")
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
+def test_a6_a_discarded_key_is_accepted_by_name_until_a_side_changes(tour: Cli, dsn: str) -> None:
+    """R4: it is never counted as equal, and never hidden; with it the gate opens, after a change it is drift again."""
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service, psycopg.connect(dsn, autocommit=True) as conn:
+        service.wait_for("capturing")
+        conn.execute("""ALTER TABLE "Lager".product ADD CONSTRAINT few CHECK (quantity < 32)""")
+        tour.run("backfill")
+        tour.eventually("reconcile", code=3)  # dead letters are unresolved
+        found = tour.run("dead-letters", "list", "--json").document["dead_letters"]
+        numbers = [str(each["id"]) for each in found]
+        keys = {tuple(each["key"]) for each in found}
+        assert len(keys) > 20
+        said = tour.run("dead-letters", "discard", *numbers, "--reason", "too many").out
+        assert f"{len(keys)} keys accepted" in said
+        tour.eventually("reconcile")
+        (move,) = tour.run("reconcile", "--json").document["moves"]
+        assert (move["verdict"], move["rows"]["accepted"]) == ("match", len(keys))
+        assert {tuple(each["key"]) for each in move["accepted"]} == keys
+        assert {each["reason"] for each in move["accepted"]} == {"too many"}
+        assert all(invariant["holds"] for invariant in move["invariants"])  # they are taken as if they had arrived
+        said = tour.run("reconcile").out
+        assert f"accepted: {len(keys)} keys differ" in said
+        assert "too many" in said
+        gate = tour.eventually("flip", "product", "--to", "consolidated", "--dry-run", "--json").document["gate"]
+        (proven,) = [check["why"] for check in gate if check["check"] == "reconciled"]
+        assert f"{len(keys)} keys differ" in proven
+        assert f"{len(keys)} keys differ" in tour.run("status").out
+        (note,) = tour.run("doctor", "--json").document["problems"]
+        assert (note["severity"], note["what"]) == ("note", f"product: {len(keys)} keys differ and stay as they are")
+
+        assert tour.run("reconcile", "--repair", "--json").document["repaired"] == {}
+        assert tour.run("dead-letters", "list", "--json").document["dead_letters"] == []  # no circle
+        conn.execute("INSERT INTO \"Lager\".product VALUES ('nord', %s, '', 0, NULL, 0, NULL)", (found[0]["key"][1],))
+        (move,) = tour.run("reconcile", "--json", code=4).document["moves"]
+        assert [each["key"] for each in move["differences"]] == [found[0]["key"]]
+        assert move["rows"]["accepted"] == len(keys) - 1
+        tour.run(
+            "dead-letters", "discard", numbers[0], "--reason", "this too"
+        )  # the decision is about what is there now
+        tour.run("reconcile")
+        tour.run("dead-letters", "retry", "--all")
+
+        conn.execute("""ALTER TABLE "Lager".product DROP CONSTRAINT few""")
+        tour.run("heal", "product")
+        conn.execute(
+            """UPDATE "Lager"."Artikel" SET "Bezeichnung" = 'x' WHERE "Nr" = ANY (%s)""", ([key[1] for key in keys],)
+        )
+        (move,) = tour.eventually("reconcile", "--json").document["moves"]
+        while move["rows"]["accepted"]:
+            (move,) = tour.eventually("reconcile", "--json").document["moves"]
+        assert move["verdict"] == "match"
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_a_resolved_letter_cannot_be_discarded(tour: Cli, dsn: str) -> None:
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service, psycopg.connect(dsn, autocommit=True) as conn:
+        service.wait_for("capturing")
+        conn.execute("""ALTER TABLE "Lager".product ADD CONSTRAINT affordable CHECK (price < 1100)""")
+        tour.run("backfill")
+        service.wait_for("dead letters")
+        conn.execute("""ALTER TABLE "Lager".product DROP CONSTRAINT affordable""")
+        tour.run("dead-letters", "retry", "--all")
+        tour.eventually("reconcile")
+        letter = tour.run("dead-letters", "list", "--all", "--json").document["dead_letters"][0]
+        assert letter["state"] == "resolved"
+        refused = tour.run("dead-letters", "discard", str(letter["id"]), "--reason", "late", code=2)
+        assert f"dead letter {letter['id']} is resolved" in refused.said

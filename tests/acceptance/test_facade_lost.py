@@ -21,7 +21,7 @@ def test_a_dropped_facade_is_named_and_prepare_puts_it_back(tour: Cli, dsn: str,
     execute(dsn, f"DROP VIEW cutover.map_{plan_name}_product CASCADE")
     (problem,) = lost(tour)
     assert problem["what"] == 'the facade of product, "Lager".product_current, is not there'
-    assert problem["cure"].startswith("cutover prepare product")
+    assert problem["cure"] == "cutover prepare product"
     assert 'facade "Lager".product_current is not there' in tour.run("status").out
     assert "cutover prepare product" in tour.run("flip", "product", "--to", "legacy", code=5).said
     tour.run("prepare", "product")
@@ -42,7 +42,8 @@ def test_reads_from_a_side_that_nobody_feeds_are_told_of(tour: Cli, dsn: str) ->
     execute(dsn, "UPDATE cutover.move SET side = 'consolidated', percent = 100")
     problems = tour.run("doctor", "--json", code=5).document["problems"]
     (stale,) = [each for each in problems if "keeps it current" in each["what"]]
-    assert "cutover flip product --to legacy" in stale["cure"]
+    assert stale["cure"] == "cutover run"
+    assert "cutover flip product --to legacy" in stale["hint"]
 
 
 @ONE

@@ -118,3 +118,19 @@ def test_keys_that_make_no_sense_are_said(tour: Cli) -> None:
         ("--sample", "9", "--where", "true"), ("--watch", "--sample", "9"),
     ):  # fmt: skip
         assert "--" in tour.run("reconcile", "product", *arguments, code=2).said
+
+
+@ONE
+def test_a_column_is_named_as_reports_print_it_or_as_in_sql(tour: Cli) -> None:
+    """A shell takes quotes off, and a suggestion is what works when it is pasted."""
+    for file in ("product.sql", "product.ddl.sql"):
+        path = tour.folder / "plan" / file
+        path.write_text(path.read_text().replace("AS title", 'AS "Titel"').replace("title    text", '"Titel" text'))
+    tour.run("prepare", "--set-identity")
+    for given in ("Titel", '"Titel"', "Titel,price"):
+        (move,) = tour.run("reconcile", "product", "--columns", given, "--json", "--timeout", "1", code=3).document[
+            "moves"
+        ]
+        assert move["scope"]["columns"][0] == "Titel"
+    refused = tour.run("reconcile", "product", "--columns", "titel", code=2)
+    assert "did you mean --columns Titel?" in refused.said

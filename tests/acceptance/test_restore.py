@@ -130,6 +130,11 @@ def test_c7_what_the_log_does_not_have_is_named(tour: Cli, dsn: str) -> None:
         with tour.start("capture") as capture:
             capture.wait_for("capturing")
             conn.execute("""UPDATE "Lager"."Artikel" SET mandant = 'west' WHERE "Nr" = 'X'""")
+            row = conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+            assert row is not None
+            nothing = ("restore", '"Lager"."Bestand"', "--at", row[0], "--into", "public.nothing", "--json")
+            none = tour.run(*nothing, code=3).document  # no row of it in the log says nothing of its columns
+            assert (none["rows"], none["there"], none["not_in_log"]) == (0, False, [])
             for number, code in enumerate((3, 0)):
                 row = conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
                 assert row is not None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from cdc.log import open_log
 from tests.acceptance.command import Cli
 from tests.acceptance.conftest import tour_on
 
+ROOT = str(Path(__file__).parents[2])
 PAGE = (Path(__file__).parents[2] / "docs" / "retiring.md").read_text()
 ONE = pytest.mark.parametrize("server", ["pg18"], indirect=True)
 
@@ -20,7 +24,8 @@ def blocks(kind: str, plan: str) -> list[str]:
     """The page's code of one kind, for a plan of another name."""
     found = re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
     return [
-        re.sub(r"(?<=cutover_)lager|(?<=map_)lager|(?<=owned_)lager|(?<=')lager(?=')", plan, text) for text in found
+        re.sub(r"(?<=cutover_)lager|(?<=cutover\.)lager|(?<=map_)lager|(?<=owned_)lager|(?<=')lager(?=')", plan, text)
+        for text in found
     ]
 
 
@@ -55,6 +60,11 @@ def test_the_page_leaves_nothing_behind(tmp_path: Path, dsn: str, plan_name: str
             rows = run(conn, block)
             if "other_plans" in block:
                 assert rows == [(0,)]
+            if "ILIKE '%identity%'" in block:
+                assert [str(step)[:13] for _, step in rows] == ["CREATE UNIQUE", 'ALTER TABLE "']
+        (topic,) = blocks("python", plan_name)
+        subprocess.run([sys.executable, "-c", topic], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": ROOT})
+        assert open_log(f"sqlite:///{log}/log.db").topic_identity(f"cutover.{plan_name}.product") is None
         for block in blocks("sh", plan_name):
             subprocess.run(["sh", "-ec", block], cwd=tmp_path, check=True)
         assert run(conn, left) == []

@@ -117,7 +117,8 @@ FORBIDDEN: dict[Part, tuple[str, ...]] = {
         "SELECT FROM shop.item",
         "SELECT FROM cutover.map_{plan}_item",
         "SELECT key FROM cutover.dead_letter",
-        "SELECT FROM cutover.reconcile_run",
+        "SELECT document FROM cutover.reconcile_run",
+        "SELECT detail FROM cutover.event",
         "SELECT place FROM cutover.proof",
         "SELECT key FROM cutover.difference",
         "UPDATE cutover.move SET side = 'consolidated'",
@@ -244,7 +245,18 @@ WRITES: dict[Part, str] = {
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
 }
 READS: dict[Part, set[str]] = {
-    "capture": {"schema_version", "plan", "move", "position", "backfill", "dead_letter", "proof", "difference"},
+    "capture": {
+        "schema_version",
+        "plan",
+        "move",
+        "position",
+        "backfill",
+        "dead_letter",
+        "event",
+        "reconcile_run",
+        "proof",
+        "difference",
+    },
     "consume": {
         "schema_version",
         "plan",
@@ -253,6 +265,8 @@ READS: dict[Part, set[str]] = {
         "backfill",
         "dead_letter",
         "replay",
+        "event",
+        "reconcile_run",
         "proof",
         "difference",
         "accepted",

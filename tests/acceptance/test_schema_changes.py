@@ -79,7 +79,7 @@ SELECT c.id, f.n::int AS n, d.pieces::bigint AS pieces, d.price::numeric AS pric
 """,
     "trip.sql": "SELECT r.id, r.km FROM fleet.ride r",
 }
-RETYPED = "cutover prepare, then cutover heal car"
+RETYPED = "cutover prepare\ncutover heal car"
 AGAIN = "CREATE TABLE fleet.fact (spare text NOT NULL DEFAULT '', mood fleet.mood, n int, car_id bigint PRIMARY KEY)"
 BY_HAND = """DO $$DECLARE made text := pg_get_viewdef('VIEW'); mark text := obj_description('VIEW'::regclass, 'pg_class');
 BEGIN
@@ -164,7 +164,7 @@ CHANGES = {
             "ALTER INDEX fleet.fact_pkey1 RENAME TO fact_pkey",
         ),
         halts=True,
-        says="cutover prepare, then cutover heal",
+        says="cutover prepare\ncutover heal",
     ),
     "schema renamed": Change(
         ("ALTER SCHEMA fleet RENAME TO park",),
@@ -195,7 +195,7 @@ CHANGES = {
             "ALTER TABLE fleet.fact ALTER n TYPE bigint",
         ),
         gap=True,
-        says="was altered by somebody else.*cutover prepare, then cutover heal",
+        says="was altered by somebody else.*cutover prepare\ncutover heal",
     ),
     "default, not null and check": Change(
         (
@@ -330,7 +330,7 @@ class World:
             problems = self.broken()
             if not problems:
                 return
-            *first, last = problems[0].cure.split(", then ")
+            *first, last = problems[0].cure.splitlines()
             for command in first:
                 self.command(command)
             code, said = self.command(last)
@@ -397,7 +397,7 @@ def test_c10_a_schema_change_in_mid_stream(world: World, kind: str) -> None:
         assert world.halted() == set()
     elif not change.gap and kind != "schema renamed":
         assert world.halted() <= {"car"}
-    told = "\n".join(f"{each.what} | {each.why} | {each.cure}" for each in world.broken())
+    told = "\n".join(f"{each.what} | {each.why} | {each.hint} | {each.cure}" for each in world.broken())
     assert bool(told) == bool(change.says), told
     assert re.search(change.says, told, re.MULTILINE | re.DOTALL), told
     if kind in UNTOLD:

@@ -179,7 +179,7 @@ def test_a_target_that_is_gone_is_named_and_what_was_proven_is_void(tour: Cli, d
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute('DROP TABLE "Lager".product CASCADE')
         cures = {each["cure"] for each in tour.run("doctor", "--json", code=5).document["problems"]}
-        assert "cutover prepare, then cutover backfill product" in cures
+        assert "cutover prepare\ncutover backfill product" in cures
         for command in (("reconcile",), ("flip", "product", "--to", "consolidated")):
             assert "is not there" in tour.run(*command, code=5).said
         tour.run("prepare", "--set-identity")

@@ -222,10 +222,10 @@ def test_C4_C5_replica_identity_is_refused_with_the_exact_statements(bench: Benc
     )
     bench.run("ALTER TABLE w.stock ADD n bigint, ADD u timestamptz, ADD d text")
     found = bench.find("replica-identity", mapping=mapping)
-    statements = (found.cure or "").split("; ")[:2]
+    statements = (found.cure or "").splitlines()[:2]
     assert statements == [
-        "CREATE UNIQUE INDEX CONCURRENTLY hold_cutover_identity ON w.hold (stock_id, hold_id)",
-        "ALTER TABLE w.hold REPLICA IDENTITY USING INDEX hold_cutover_identity",
+        "CREATE UNIQUE INDEX CONCURRENTLY hold_cutover_identity ON w.hold (stock_id, hold_id);",
+        "ALTER TABLE w.hold REPLICA IDENTITY USING INDEX hold_cutover_identity;",
     ]
     for statement in statements:
         bench.run(statement)

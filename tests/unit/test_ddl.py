@@ -38,7 +38,7 @@ REFUSED = {
 def test_what_is_not_additive_or_not_online_is_refused(case: str) -> None:
     with pytest.raises(Refused, match=r"plan\.sql:2: ") as refused:
         read_ddl(f"CREATE SCHEMA IF NOT EXISTS s;\n{REFUSED[case]};", "plan.sql")
-    assert refused.value.cure
+    assert refused.value.hint
 
 
 def test_what_is_additive_is_read_with_its_line() -> None:

@@ -65,5 +65,5 @@ def test_every_line_is_one_json_object_without_secrets() -> None:
 def test_a_terminal_gets_text_with_the_cure_below() -> None:
     stream = Terminal()
     logs.setup(stream=stream)
-    logging.getLogger("x").error("it fails", extra={"cure": "mend it"})
-    assert stream.getvalue().endswith(" error: it fails\n  cure: mend it\n")
+    logging.getLogger("x").error("it fails", extra={"cure": "cutover heal", "hint": "first mend it"})
+    assert stream.getvalue().endswith(" error: it fails\n  hint: first mend it\n  cure: cutover heal\n")

@@ -86,7 +86,7 @@ SHOWN: dict[str, tuple[RenderableType, list[str]]] = {
     ]),
     "reconcile": (render_report(report()), [
         WRITTEN, f"column_{LONG}", "the value of the legacy side is long", "the other is not short", "second_column", "NULL",
-        f"money per {LONG}", f"inventory.{LONG}", "1,234,567", "1,234,560", "not in the mapping", "keys with several",
+        f"money per {LONG}", f"inventory.{LONG}", "1,234,567", "1,234,560", "mapping", "several rows",
     ]),
     "letters": (render([letter()]), [LONG, WRITTEN, "22003", "numeric field overflow [not markup]", "discarded"]),
     "causes": (render_causes([CAUSE]), [LONG, f"7: {WRITTEN}", "profit_margin", "2026-01-02 03:04:05"]),

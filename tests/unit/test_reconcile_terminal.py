@@ -49,3 +49,22 @@ def test_drift_names_the_key_both_values_and_the_invariant() -> None:
     )
     for part in ("DRIFT", "[not markup]", "a b", "price", "NULL", "''", "money", "NO", "10 keys compared"):
         assert part in text
+
+
+def test_keys_of_which_there_is_nothing_to_show_take_a_line_for_each_reason_and_the_verdict_stands_below() -> None:
+    """A move that was never backfilled: every key is missing, for one reason."""
+    why = "the move was never backfilled: cutover backfill stock"
+    differences = [Difference(key=[f"k{n}"], verdict="lag", kind="missing", reason=why) for n in range(1000)]
+    report = MoveReport(
+        move="stock",
+        verdict="lag",
+        sentence="stock: not proven yet.",
+        rows=Rows(legacy=1000, compared=1000, lag=1000, in_flight=1000),
+        differences=differences,
+        started_at=datetime(2025, 1, 1, tzinfo=UTC),
+        seconds=1.0,
+    )
+    lines = _shown(report).splitlines()
+    assert len(lines) < 20
+    assert f"lag missing ({why}): 1,000 keys: k0; k1; k2; k3; k4; …" in "\n".join(lines)
+    assert [line.strip() for line in lines if line.strip()][-1] == "LAG  stock: not proven yet."
