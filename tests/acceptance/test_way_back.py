@@ -31,19 +31,19 @@ def write(file: str, old: str, new: str) -> Edit:
 
 
 BACK = "cutover flip product --to legacy"
-# Each edit of the plan's files, and what `prepare` says to it while the consolidated side is read.
-EDITS: dict[str, tuple[Edit, str]] = {
+# Each edit of the plan's files; `prepare` understands some of them, and says to those that the way back comes first.
+EDITS: dict[str, tuple[Edit, str | None]] = {
     "another value": (write("product.sql", "coalesce(b.quantity, 0)", "coalesce(b.quantity, 1)"), BACK),
-    "a column less": (write("product.sql", ", b.places\n", "\n"), "neither mapped nor waived"),
+    "a column less": (write("product.sql", ", b.places\n", "\n"), None),
     "columns in another order": (
         write("product.sql", 'a."Bezeichnung" AS title, p."Betrag" AS price', 'p."Betrag" AS price, a."Bezeichnung" AS title'),
         BACK,
     ),
-    "a column more": (write("product.sql", ", b.places\n", ", b.places, 1 AS neu\n"), "neu"),
-    "a column renamed": (write("product.sql", ", b.places\n", ", b.places AS orte\n"), "orte"),
-    "SQL that does not parse": (write("product.sql", "LEFT JOIN (", "LEFT JOIN (("), "product.sql"),
-    "TOML that does not parse": (write("plan.toml", "[moves.product]", "[moves.product"), "plan.toml"),
-    "a file that is gone": (lambda folder: (folder / "product.sql").unlink(), "product.sql"),
+    "a column more": (write("product.sql", ", b.places\n", ", b.places, 1 AS neu\n"), None),
+    "a column renamed": (write("product.sql", ", b.places\n", ", b.places AS orte\n"), None),
+    "SQL that does not parse": (write("product.sql", "LEFT JOIN (", "LEFT JOIN (("), None),
+    "TOML that does not parse": (write("plan.toml", "[moves.product]", "[moves.product"), None),
+    "a file that is gone": (lambda folder: (folder / "product.sql").unlink(), None),
     "the facade renamed": (write("plan.toml", "product_current", "product_now"), BACK),
     "the facade removed": (write("plan.toml", "facade ", "# facade "), BACK),
     "the move renamed": (write("plan.toml", "moves.product", "moves.article"), BACK),
@@ -85,9 +85,8 @@ def test_the_way_back_depends_on_no_file_of_the_plan(tour: Cli, dsn: str, plan_n
         for name, (edit, said) in EDITS.items():
             consolidate(conn)
             with edited(folder, edit):
-                refused = tour.run("prepare", code=None)
-                assert refused.code in (2, 5), name
-                assert said in refused.said, name
+                if said is not None:
+                    assert said in tour.run("prepare", code=5).said, name
                 back = tour.run("flip", "product", "--to", "legacy", "--json").document
                 assert (back["from"], back["from_percent"], back["percent"]) == ("consolidated", 100, 0), name
                 assert side(conn) == "legacy", name
