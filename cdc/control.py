@@ -126,15 +126,18 @@ class Control:
     def halt(self, move: str, why: str, lsn: int, *, whole: bool = False) -> None:
         """Written before the slot can be confirmed past the cause, so that it cannot be forgotten. `whole`: all that
         the move's sources have is captured nevertheless."""
-        if not whole:
-            self.lacking.add(move)
         parameters = {"why": why, "lsn": lsn_text(lsn), "plan": self.plan.name, "move": move}
         with own(self.conn):
             written = self.conn.execute(load("capture/halt"), parameters).rowcount
+        if not whole and (written or self._is_halted(move)):  # else a heal has accepted it, and touched what it hid
+            self.lacking.add(move)
         if written:  # else it was healed, or is told of already: WAL that is read again has it once more
             logger.error("%s halts: %s", move, why, extra={"move": move, "lsn": parameters["lsn"]})
         self._watched = self.watched_row()
         self._refuse_changed()  # just now: what was compared is no longer so
+        stand_still = {name for name, halted, _ in self._moves() if halted is not None}
+        if any(move.name in self.lacking - stand_still for move in self.plan.moves):
+            raise PlanChanged  # healed just now
 
     def _refuse_changed(self) -> None:
         if self._watched[0] != self.plan.digest:
