@@ -152,7 +152,8 @@ class _Flip:
         ) as error:
             raise Refused(
                 f"{facade.name} cannot be put on its {form_of(self.share)} side: {error.diag.message_primary}",
-                cure=f"cutover prepare {self.place.move}, which makes again what is missing, then this command",
+                cure=f"cutover prepare {self.place.move}",
+                hint="prepare makes again what is missing; then this command",
             ) from error
         reached("flip.after-commit")
         return self._report(

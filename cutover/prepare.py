@@ -314,7 +314,8 @@ class _Call:
         if facade is not None and (move.facade is None or facade != move.facade.sql) and self._exists(facade):
             raise Refused(
                 f"{move.name} was prepared with the facade {facade}: nothing would flip it any more",
-                cure=(f"cutover flip {move.name} --to legacy, then " if percent else "")
+                cure=f"cutover flip {move.name} --to legacy" if percent else None,
+                hint=("flip first, then " if percent else "")
                 + f"rename or drop {facade}, once no application reads it",
             )
 
