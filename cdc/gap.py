@@ -42,7 +42,8 @@ class Chapter:
     def begin(self, number: object, log: Log) -> None:
         """A session begins; `number` is `cutover.plan.healed`. Raises Gap when the log that is open is not there."""
         if self._number is None:
-            log.identity()
+            if not log.identity():
+                raise Gap(f"the log {log.address} is not there", hint="move it back, or heal", cure="cutover heal")
             self._number = cast(int, number)
 
     def tell(self, dsn: str, plan: Plan, gap: Gap) -> None:

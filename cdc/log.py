@@ -97,14 +97,17 @@ class Log(Protocol):
     def close(self) -> None: ...
 
 
-def open_log(address: str) -> Log:
-    """The log at `kafka://host:port[,…][?option=value&…]` or `sqlite:///path`; UsageError for anything else."""
+def open_log(address: str, *, make: bool = True) -> Log:
+    """The log at `kafka://host:port[,…][?option=value&…]` or `sqlite:///path`; UsageError for anything else.
+
+    `make` False: a file that is not there is made by `ensure_topic` alone.
+    """
     from sql.errors import UsageError
 
     if address.startswith("sqlite:"):
         from cdc.sqlite_log import SqliteLog
 
-        return SqliteLog(address)
+        return SqliteLog(address, make=make)
     if address.startswith("kafka:"):
         from cdc.kafka_log import KafkaLog
 

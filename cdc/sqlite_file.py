@@ -75,10 +75,15 @@ def as_cutover(error: BaseException, address: str, doing: str) -> CutoverError:
 
 
 class SqliteFile:
-    """The file at an address. Made on first use; `connection()` is this thread's own and closed by `close()`."""
+    """The file at an address. Made on first use; `connection()` is this thread's own and closed by `close()`.
 
-    def __init__(self, address: str) -> None:
+    `make` False: it was made before. Where it is not there, nothing is put in its place, so that whoever moved it away
+    can move it back.
+    """
+
+    def __init__(self, address: str, *, make: bool = True) -> None:
         self.path = parse_path(address)
+        self.make = make
         self.address = address
         self._threads = threading.local()
         self._lock = threading.Lock()
@@ -90,10 +95,17 @@ class SqliteFile:
         with self.doing("opening"):
             found: sqlite3.Connection | None = getattr(self._threads, "connection", None)
             if found is None:
+                if self.gone():
+                    hint = "move it back, if it is there elsewhere; if it is lost, heal"
+                    raise Gap(f"{self.address}: the file is not there", hint=hint, cure="cutover heal")
                 found = self._connect()
                 self._threads.connection = found
             self.check()
             return found
+
+    def gone(self) -> bool:
+        """Was it made before, and is not there to be opened?"""
+        return not self.make and self._inode is None and not self.path.exists()
 
     def check(self) -> None:
         """Gap when the file was removed or replaced while it was open (L2)."""

@@ -24,15 +24,18 @@ class SqliteLog:
     The file must lie on a local disk: WAL mode needs shared memory between the processes.
     """
 
-    def __init__(self, address: str) -> None:
-        self._file = SqliteFile(address)
+    def __init__(self, address: str, *, make: bool = True) -> None:
+        """`make` False: only `ensure_topic` makes the file where it is not there."""
+        self._file = SqliteFile(address, make=make)
         self.address = address
 
     def __repr__(self) -> str:
         return f"SqliteLog({self.address})"
 
     def identity(self) -> str:
-        """The file's uuid."""
+        """The file's uuid; "" where it is not there and must not be made: no log has that."""
+        if self._file.gone():
+            return ""
         connection = self._file.connection()
         with self._file.doing("reading the identity"):
             (found,) = connection.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
@@ -40,6 +43,7 @@ class SqliteLog:
 
     def ensure_topic(self, topic: str, partitions: int) -> str:
         """Create the topic unless it is there; its uuid. Refused when it has another number of partitions (L3)."""
+        self._file.make = True
         with self._file.transaction(f"creating topic {topic}") as connection:
             found = connection.execute(
                 "SELECT identity, (SELECT count(*) FROM partition p WHERE p.topic = t.id) FROM topic t WHERE name = ?",

@@ -88,23 +88,28 @@ def read_lsn(flag: str, text: str) -> int:
 
 
 def read_time(flag: str, text: str) -> int:
-    """A moment in ISO 8601, as Unix milliseconds; without a zone it is UTC."""
+    """A moment in ISO 8601, or how long ago it was, as Unix milliseconds; without a zone it is UTC."""
     return int(_time(flag, text) // timedelta(milliseconds=1))
 
 
 def read_moment(flag: str, text: str) -> Moment:
-    """An LSN, or a moment in ISO 8601."""
+    """An LSN, a moment in ISO 8601, or how long ago it was."""
     if "/" in text:
         return Moment(lsn=read_lsn(flag, text))
     return Moment(time=_time(flag, text) // timedelta(microseconds=1) - PG_EPOCH_US)
 
 
 def _time(flag: str, text: str) -> timedelta:
-    """Since 1970, UTC."""
+    """Since 1970, UTC; so long ago, where it is a duration."""
+    if (ago := _DURATION.match(text)) is not None:
+        return timedelta(milliseconds=time.time() * 1000 - float(ago[1]) * _MS[ago[2]])
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{flag} {text}: not a time", cure="ISO 8601, 2026-11-01T08:30 or …+01:00") from None
+        raise UsageError(
+            f"{flag} {text}: not a time",
+            cure="ISO 8601, 2026-11-01T08:30 or …+01:00; or so long ago, 90s, 15min, 2h, 1d",
+        ) from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
 
 

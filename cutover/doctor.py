@@ -270,7 +270,8 @@ def _log(conn: Connection, plan: str, log: Log) -> Iterator[Problem]:
 
 def _other_log(log: Log, address: str) -> Problem:
     if log.address == address:
-        why, cure, hint = "it was lost, or made anew: what it held is not there", "cutover heal", ""
+        why, cure = "it was lost, or made anew: what it held is not there", "cutover heal"
+        hint = "move it back, if it is there elsewhere; if it is lost, heal"
     else:
         why, cure = f"the plan was prepared with {address}", shlex.join(("cutover", "doctor", "--log", address))
         hint = "give that --log to the others too; or `cutover heal`, if it is lost"

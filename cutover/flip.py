@@ -153,7 +153,7 @@ class _Flip:
             raise Refused(
                 f"{facade.name} cannot be put on its {form_of(self.share)} side: {error.diag.message_primary}",
                 cure=f"cutover prepare {self.place.move}",
-                hint="it makes again what is missing; then this command once more",
+                hint="prepare makes again what is missing; then this command",
             ) from error
         reached("flip.after-commit")
         return self._report(

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from cdc.slot import check_slot
 from cutover.proven import Proof, read_proofs
+from cutover.show_status import bytes_text
 from cutover.views import mapping_stands
 from reconcile.storage import tables
 from sql.connection import Connection
@@ -161,9 +162,9 @@ def _clean(state: _State) -> Check:
 def _current(state: _State, max_lag_ms: float, max_lag_bytes: int) -> Check:
     if state.lag_ms is None or state.lag_bytes is None:
         return Check("lag", False, "nothing has been applied yet: cutover run, or capture and consume")
-    why = f"{state.lag_ms:.0f} ms and {state.lag_bytes} bytes behind, applied to {state.applied_lsn}"
+    why = f"{state.lag_ms:.0f} ms and {bytes_text(state.lag_bytes)} behind, applied to {state.applied_lsn}"
     ok = state.lag_ms <= max_lag_ms and state.lag_bytes <= max_lag_bytes
-    return Check("lag", ok, why if ok else f"{why}; {max_lag_ms:.0f} ms and {max_lag_bytes} bytes are allowed")
+    return Check("lag", ok, why if ok else f"{why}; {max_lag_ms:.0f} ms and {bytes_text(max_lag_bytes)} are allowed")
 
 
 def _gapless(conn: Connection, plan: Plan, state: _State) -> Check:

@@ -116,7 +116,8 @@ def load_plan(name_or_folder: str) -> PlanFolder:
         plan = _Plan.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         at = re.search(r"line (\d+)", str(error))
-        raise PlanError(str(error), file=file, line=int(at[1]) if at else text.count("\n") + 1) from None
+        hint = 'text stands in quotes, as in: rows = "all"' if "Invalid value" in str(error) else None
+        raise PlanError(str(error), file=file, line=int(at[1]) if at else text.count("\n") + 1, hint=hint) from None
     except ValidationError as error:
         raise _explained(error, file, lines) from None
     reader = _Reader(folder, file, lines, {file: text})

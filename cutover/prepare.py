@@ -282,6 +282,13 @@ class _Call:
         row = self.conn.execute(
             "SELECT log, log_identity FROM cutover.plan WHERE plan = %s", (self.plan.name,)
         ).fetchone()
+        if row is not None and row[1] != identity and row[0] == self.log.address:
+            raise Refused(
+                f"the log of the plan {self.plan.name}, {row[0]}, is not there, or is not the one that it was: what it"
+                " held is missing",
+                hint="move it back, if it is there elsewhere; if it is lost, heal",
+                cure="cutover heal",
+            )
         if row is not None and row[1] != identity:
             raise Refused(
                 f"the plan {self.plan.name} is streamed through {row[0]}, and {self.log.address} is another log",
@@ -308,7 +315,8 @@ class _Call:
             raise Refused(
                 f"{move.name} was prepared with the facade {facade}: nothing would flip it any more",
                 cure=f"cutover flip {move.name} --to legacy" if percent else None,
-                hint=f"rename or drop {facade}, once no application reads it",
+                hint=("flip first, then " if percent else "")
+                + f"rename or drop {facade}, once no application reads it",
             )
 
     def _exists(self, name: str) -> bool:

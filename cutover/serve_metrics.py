@@ -134,7 +134,7 @@ def metrics(
         return
     host, port = parse_listen(listen)
     if find_spec("prometheus_client") is None:
-        raise UsageError("metrics need a package", cure="pip install 'cutover[metrics]'")
+        raise UsageError("metrics need a package", hint="pip install prometheus-client, where cutover is installed")
     with ExitStack() as stack:
         log = service.another_log()
         stack.callback(log.close)

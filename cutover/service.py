@@ -68,12 +68,16 @@ def open_plan(settings: Settings, *, changed: bool = False) -> Plan:
 
 
 def choose_log(conn: Connection, settings: Settings, plan: str) -> Log:
-    """The log that was given; else the one the plan was prepared with, whatever folder this is; else the default."""
-    if "log" not in settings.model_fields_set and version(conn):
+    """The log that was given; else the one the plan was prepared with, whatever folder this is; else the default.
+
+    The file of a prepared plan is not made again by looking: it may come back.
+    """
+    row = None
+    if version(conn):
         row = conn.execute("SELECT log FROM cutover.plan WHERE plan = %s", (plan,)).fetchone()
-        if row is not None and row[0] != default_log():
-            return open_log(row[0])
-    return open_settings_log(settings)
+    if row is not None and "log" not in settings.model_fields_set and row[0] != default_log():
+        return open_log(row[0], make=False)
+    return open_settings_log(settings, make=row is None)
 
 
 def _prepared(conn: Connection, folder: PlanFolder, *, changed: bool = False) -> Plan:

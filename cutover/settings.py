@@ -21,11 +21,11 @@ def default_log() -> str:
     return f"sqlite:///{Path.cwd() / '.cutover' / 'log.db'}"
 
 
-def open_settings_log(settings: Settings) -> Log:
-    """The log of the settings. The folder of the embedded default is made; every other must be there."""
+def open_settings_log(settings: Settings, *, make: bool = True) -> Log:
+    """The log of the settings, as `open_log`. The folder of the embedded default is made; every other must be there."""
     if settings.log == default_log():
         Path(".cutover").mkdir(exist_ok=True)
-    return open_log(settings.log)
+    return open_log(settings.log, make=make)
 
 
 class Settings(BaseSettings):

@@ -91,7 +91,10 @@ def _columns(move: Move) -> Fitting:
 def _origin(column: TargetColumn) -> str:
     if column.own:
         return "itself"
-    return ", ".join(f"{name}.{quote(source)}" for name, source in column.origin) or "a constant"
+    return (
+        ", ".join(f"{name}.{quote(source)}" for name, source in column.origin)
+        or "no column (a constant, or a count of rows)"
+    )
 
 
 def _keys(source: Source) -> str:

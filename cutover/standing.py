@@ -81,6 +81,8 @@ def log_gap(conn: Connection, plan: str, log: Log) -> str | None:
     standings = read_standings(conn, plan)
     for it in standings:
         if it.log_identity is not None and it.log_identity != log.identity():
+            if log.address == it.log:
+                return f"the log {log.address} is not there, or is not the one that it was"
             return f"the log is another one: {log.address}, was {it.log}"
     return next((str(found) for it in standings for found in troubles(log, it)), None)
 

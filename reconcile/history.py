@@ -111,7 +111,9 @@ def aged(conn: Connection, plan: str, report: MoveReport) -> MoveReport:
         it.model_copy(update=dict(zip(("first_seen", "last_seen"), seen.get(tuple(it.key), now), strict=True)))
         for it in report.differences
     ]
-    gone = conn.execute(load("reconcile/latest_gone"), {**given, "most": _MOST_GONE}).fetchall()
+    gone = conn.execute(
+        load("reconcile/latest_gone"), {**given, "most": _MOST_GONE, "at": report.started_at}
+    ).fetchall()
     decided = [tuple(it.key) for it in report.accepted]
     by = conn.execute(load("reconcile/accepted_by").encode(), {**given, "keys": _keys(decided)}).fetchall()
     why = {tuple(key): dict(zip(("reason", "who", "at"), rest, strict=True)) for key, *rest in by}
@@ -120,13 +122,14 @@ def aged(conn: Connection, plan: str, report: MoveReport) -> MoveReport:
             "accepted": [it.model_copy(update=why.get(tuple(it.key), {})) for it in report.accepted],
             "differences": differences,
             "gone": [_gone(row) for row in gone],
-            "gone_in_all": gone[0][-1] if gone else 0,
+            "gone_in_all": gone[0][-2] if gone else 0,
+            "gone_now": gone[0][-1] if gone else 0,
         }
     )
 
 
 def _gone(row: Sequence[Any]) -> Gone:
-    key, kind, verdict, first_seen, last_seen, gone_at, _ = row
+    key, kind, verdict, first_seen, last_seen, gone_at, *_ = row
     return Gone(key=key, kind=kind, verdict=verdict, first_seen=first_seen, last_seen=last_seen, gone_at=gone_at)
 
 

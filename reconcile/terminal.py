@@ -177,8 +177,9 @@ def _invariants(report: MoveReport) -> RenderableType | None:
     for name in ("invariant", "holds", "legacy", "consolidated"):
         table.add_column(name, overflow="fold")
     for result in report.invariants:
+        sides = (result.legacy, result.consolidated)
         table.add_row(
-            escape(result.name), _holds(result), visible(str(result.legacy)), visible(str(result.consolidated))
+            escape(result.name), _holds(result), *(visible(None if side is None else str(side)) for side in sides)
         )
     return Fitting(table)
 
@@ -236,9 +237,8 @@ def _left_out(report: MoveReport) -> RenderableType | None:
     # Those that this run saw equal first: what earlier runs told of is in --json and --html.
     if gone := [each for each in report.gone if each.gone_at >= report.started_at]:
         latest = gone[0]
-        more = " or more" if len(gone) == len(report.gone) < report.gone_in_all else ""
         lines.append(
-            f"gone: {counted(len(gone), 'key')}{more} that differed before, equal now, the latest"
+            f"gone: {counted(report.gone_now, 'key')} that differed before, equal now, the latest"
             f" {key_text(latest.key)} ({latest.kind}, seen {latest.first_seen:%Y-%m-%d %H:%M} to"
             f" {latest.last_seen:%Y-%m-%d %H:%M},"
             f" equal since {latest.gone_at:%Y-%m-%d %H:%M})"

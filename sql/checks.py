@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from sql.catalog import Table
 from sql.families import family
@@ -33,7 +34,10 @@ def check_move(it: Understood) -> list[Finding]:
     checks: tuple[Callable[[Understood], Iterator[Finding]], ...] = (
         _functions, _sources, _keys, _identity, _coverage, _waivers, _refresh, check_target,
     )  # fmt: skip
-    return [*it.analysis.findings, *(finding for check in checks for finding in check(it))]
+    named = [
+        replace(each, cure=(each.cure or "").replace("<move>", it.spec.name) or None) for each in it.analysis.findings
+    ]
+    return [*named, *(finding for check in checks for finding in check(it))]
 
 
 def _functions(it: Understood) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ def refuse_invariants(conn: Connection, file: str, spec: MoveSpec, *, pending: b
 
     `pending`: what the ddl adds is not there yet, so that nothing can be said of names that are unknown.
     """
-    for invariant in spec.invariants:
+    for number, invariant in enumerate(spec.invariants):
         for side, text in (("legacy", invariant.legacy), ("consolidated", invariant.consolidated)):
             try:
                 with conn.transaction(force_rollback=True):
@@ -97,7 +97,7 @@ def refuse_invariants(conn: Connection, file: str, spec: MoveSpec, *, pending: b
                     continue
                 message = f"invariant {invariant.name!r}, {side}: {error.diag.message_primary or error}"
                 raise PlanError(
-                    message, file=file, line=spec.line("invariants"), cure=error.diag.message_hint
+                    message, file=file, line=spec.line("invariants", str(number), side), cure=error.diag.message_hint
                 ) from error
 
 

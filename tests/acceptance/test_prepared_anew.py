@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
 
@@ -29,5 +31,30 @@ def test_l2_a_topic_that_a_retired_plan_left_is_no_gap(tour: Cli, dsn: str, plan
         tour.run("doctor")
         assert service.stop() == 0
     with tour.start("run") as service:  # and it stays none, when the end of each partition is looked at once more
+        service.wait_for("capturing")
+        tour.eventually("doctor")
+
+
+@ONE
+def test_l2_a_log_that_was_moved_away_comes_back(tour: Cli, log_address: str) -> None:
+    """Nobody who looks puts an empty one in its place, beside whose WAL the old one would be another."""
+    path = Path(log_address.removeprefix("sqlite:///"))
+    away = path.with_name("away")
+    with streaming(tour) as service:
+        assert service.stop() == 0
+    away.mkdir()
+    files = [each for each in path.parent.iterdir() if each.name.startswith(path.name)]
+    for each in files:
+        each.rename(away / each.name)
+    assert "is not there" in tour.run("status", "--json").document["slot"]["gap"]
+    (problem,) = [each for each in tour.run("doctor", "--json", code=5).document["problems"] if "log" in each["what"]]
+    assert "move it back" in problem["hint"]
+    for command in ("capture", "consume", "backfill", "reconcile", "prepare"):
+        said = tour.run(command, code=None).said
+        assert "is not there" in said or command == "reconcile", (command, said)
+    assert not path.exists()
+    for each in files:
+        (away / each.name).rename(each)
+    with tour.start("run") as service:
         service.wait_for("capturing")
         tour.eventually("doctor")

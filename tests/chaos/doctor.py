@@ -21,12 +21,13 @@ def heal(crew: Crew) -> None:
         assert time.monotonic() < deadline, "doctor does not name the gap"
     assert len(cures) == 1, cures
     assert _document(crew, "status")["slot"]["gap"] is not None
-    program, *arguments = shlex.split(cures.pop())
-    assert program == "cutover", program
-    deadline = time.monotonic() + _HEALED
-    while (ran := crew.run(*arguments))[0] == _BUSY:
-        assert time.monotonic() < deadline, ran
-    assert ran[0] == 0, ran
+    for line in cures.pop().splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "cutover", program
+        deadline = time.monotonic() + _HEALED
+        while (ran := crew.run(*arguments))[0] == _BUSY:
+            assert time.monotonic() < deadline, ran
+        assert ran[0] == 0, ran
     gap = _document(crew, "status")["slot"]["gap"]
     assert gap is None, f"healed, and found again: {gap}; {ran[1]}"
 

@@ -129,3 +129,10 @@ def test_a_missing_key_is_named(folder: Path) -> None:
 def test_no_such_plan_names_the_nearest() -> None:
     with pytest.raises(PlanError, match="did you mean soleflipper"):
         load_plan("soleflippr")
+
+
+def test_a_word_without_quotes_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text('name = "small"\n\n[moves.m]\nrows = all\n')
+    with pytest.raises(PlanError, match=r"plan\.toml:4: Invalid value") as caught:
+        load_plan(str(tmp_path))
+    assert 'rows = "all"' in (caught.value.hint or "")

@@ -68,3 +68,13 @@ def test_keys_of_which_there_is_nothing_to_show_take_a_line_for_each_reason_and_
     assert len(lines) < 20
     assert f"lag missing ({why}): 1,000 keys: k0; k1; k2; k3; k4; …" in "\n".join(lines)
     assert [line.strip() for line in lines if line.strip()][-1] == "LAG  stock: not proven yet."
+
+
+def test_an_invariant_over_nothing_is_null() -> None:
+    nothing = InvariantResult(name="money", legacy=None, consolidated=None, holds=True)
+    report = MoveReport(
+        move="stock", verdict="match", sentence="stock: equal.", invariants=[nothing],
+        started_at=datetime(2025, 1, 1, tzinfo=UTC), seconds=1.0,
+    )  # fmt: skip
+    text = _shown(report)
+    assert text.count("NULL") == 2
