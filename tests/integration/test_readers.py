@@ -17,8 +17,8 @@ from tests.integration.prepared import Prepared, small_world
 from tests.integration.small_plan import FACADE, ORDERS, PART
 
 COUNT = f"SELECT count(*) FROM {FACADE.sql}"
-# The canary as versions before 0014 made it, over what they had in the control schema.
-BEFORE_14 = f"""
+# The canary as versions before 0013 made it, over what they had in the control schema.
+BEFORE_13 = f"""
 ALTER TABLE cutover.move DROP COLUMN facade_forms;
 ALTER FUNCTION cutover.reads_consolidated(text, text) SECURITY INVOKER;
 ALTER FUNCTION cutover.wait_for(pg_lsn, text, text, interval) SECURITY INVOKER;
@@ -101,10 +101,10 @@ def test_rights_copied_from_the_target_are_enough_too(world: Prepared, role: str
 
 
 def test_a_canary_of_a_version_before_is_cured_by_prepare(world: Prepared, role: str) -> None:
-    world.conn.execute(BEFORE_14.replace("PLAN", world.plan.name).encode())
+    world.conn.execute(BEFORE_13.replace("PLAN", world.plan.name).encode())
     with session(world, role) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute(COUNT)
-    world.conn.execute(dict(migrations())[14].encode())  # the control schema alone: the facade is as it was
+    world.conn.execute(dict(migrations())[13].encode())  # the control schema alone: the facade is as it was
     reads(world, role)
     world.prepare()
     reads(world, role)
