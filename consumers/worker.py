@@ -137,7 +137,7 @@ class Session:
             changed = self.watched != known and (known is not None or bool(self.plan.broken))
             if changed or self.watched[0] != self.plan.digest:
                 raise PlanChanged
-            self.worker.chapter.begin(self.healed, self.worker.log)
+            self.worker.chapter.begin(self.watched[2], self.worker.log)
             self.clock.compare(self.conn)
             self.leases = Leases(self.conn, self.plan)
             self.convergers = {
@@ -341,8 +341,7 @@ class Session:
         row = self.conn.execute(load("capture/watch"), (self.plan.name,)).fetchone()
         if row is None:
             raise Refused(f"plan {self.plan.name} is not prepared", cure="cutover prepare")
-        self.healed = row[6]
-        return (row[0], row[3])
+        return (row[0], row[3], row[6])
 
     def _watch(self) -> None:
         self.clock.compare(self.conn)

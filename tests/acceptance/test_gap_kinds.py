@@ -19,7 +19,7 @@ from cdc.tail import read_tail
 from sql.errors import Gap
 from tests.acceptance.command import Cli
 from tests.integration.rig import Rig, shop
-from tests.integration.test_gaps import drop_slot, lose, write
+from tests.integration.test_gaps import drop_slot, lose, recorded_gap, write
 from tests.services.databases import fresh_database
 from tests.services.postgres import PostgresServer
 from tests.services.topics import forget
@@ -307,3 +307,23 @@ def test_c3_a_slot_that_the_server_invalidated_is_found(
         cure = world.named()
         world.refused(["capture"])
         world.healed(cure)
+
+
+@ONE
+@SQLITE
+def test_l2_who_lived_through_a_heal_records_the_next_gap(world: World) -> None:
+    """A consumer that the lost slot did not concern goes on while that is healed, and is the first to miss a topic."""
+    world.stream()
+    consume = world.rig.consume()
+    write(world.rig, 2)
+    drop_slot(world.rig)
+    world.cli.run(*shlex.split(world.named())[1:])
+    capture = world.rig.capture()
+    world.rig.drain()
+    assert world.rig.stop(capture) == []
+    delete_topic(world.rig)
+    (error,) = world.rig.ended(consume, 60)
+    assert isinstance(error, Gap)
+    assert world.rig.move("item").topic in recorded_gap(world.rig)
+    world.rig.stop()
+    world.healed(world.named())
