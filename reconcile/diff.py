@@ -84,7 +84,8 @@ class Comparison(Bounds, Singles):
                     raise CutoverError(f"the keys {low} … {high} cannot be split")
                 waiting += [(middle, high), (low, middle)]
                 continue
-            pace.learn(chunk.pairs if self.pairs.where is None else pace.keys, chunk.seconds)
+            # Rows of others cost their part too: ranges are cut by all rows, whoever's they are.
+            pace.learn(chunk.pairs + chunk.others if self.pairs.where is None else pace.keys, chunk.seconds)
             yield chunk
 
     def compare(self, low: Key | None, high: Key | None) -> Chunk | None:
