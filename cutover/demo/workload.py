@@ -60,10 +60,14 @@ class _Probe(_Model):
     read: str
 
 
-class _Plant(_Model):
+class _Planted(_Model):
+    file: str
     pool: str
-    drift: str
-    loss: str
+
+
+class _Plant(_Model):
+    drift: _Planted
+    loss: _Planted
 
 
 class _Workload(_Model):
@@ -122,9 +126,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """Faults that the proof must find: a value changed in the target, a write that the stream never carries."""
+    """Faults that the proof must find: a value changed in the target, a write that the stream never carries (of a table
+    that the move's annotation writes: of other sources the stream carries even the service's own writes)."""
 
-    pool: str
     drift: Transaction
     loss: Transaction
 
@@ -190,9 +194,8 @@ class _Reader:
                 read.probe.pool, self.transaction(read.probe.write, read.probe.pool), self.text(read.probe.read)
             ),
             plant=Plant(
-                read.plant.pool,
-                self.transaction(read.plant.drift, read.plant.pool),
-                self.transaction(read.plant.loss, read.plant.pool),
+                self.transaction(read.plant.drift.file, read.plant.drift.pool),
+                self.transaction(read.plant.loss.file, read.plant.loss.pool),
             ),
         )
 

@@ -155,7 +155,9 @@ def test_stretches_by_lsn_offset_and_time(rig: Rig) -> None:
         stretch.from_offsets(log, move, {0: end + 10_000})
     with pytest.raises(UsageError, match="no partition 99"):
         stretch.from_offsets(log, move, {99: 0})
-    assert stretch.from_offsets(log, move, {0: end}) == [Stretch(0, end, end)]
+    (rest,) = stretch.from_offsets(log, move, {0: end})
+    assert (rest.partition, rest.start) == (0, end)  # where it ends is the log's end, which watermarks move
+    assert rest.end >= end
     assert look(log, move, stretch.from_time(log, move, 0)).keys == 60
     assert look(log, move, stretch.until_time(log, move, stretch.whole(log, move), 0)).records == 0
 

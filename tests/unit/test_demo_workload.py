@@ -29,9 +29,8 @@ pool = "item"
 write = "write.sql"
 read = "keys.sql"
 [plant]
-pool = "item"
-drift = "write.sql"
-loss = "write.sql"
+drift = { file = "write.sql", pool = "item" }
+loss = { file = "write.sql", pool = "item" }
 """
 
 
