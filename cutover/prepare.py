@@ -332,10 +332,7 @@ class _Call:
 
     def _views(self) -> None:
         for move in self.moves:
-            row = self.conn.execute(
-                "SELECT percent FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, move.name)
-            ).fetchone()
-            done = install_views(self.conn, move, row[0] if row else 0, self.lock_timeout_ms)
+            done = install_views(self.conn, move, self.lock_timeout_ms)
             for what, name in ((done.mapping, move.view), (done.facade, move.facade)):
                 if what and name is not None:
                     self.report.steps.append(f"view {name.sql}")
