@@ -19,6 +19,7 @@ from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, LockResult, with_lock
 from sql.model import Move
 from sql.names import Name, quote
+from sql.private import close
 from sql.query import tables_of
 
 
@@ -30,6 +31,7 @@ class ViewsReport:
     mapping_changed: bool
     facade: bool
     lock: LockResult | None  # None: all was there
+    closed: tuple[str, ...] = ()  # REVOKE statements: what default privileges gave away
 
 
 def install_views(conn: Connection, move: Move, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> ViewsReport:
@@ -53,6 +55,8 @@ def install_views(conn: Connection, move: Move, lock_timeout_ms: int = LOCK_TIME
         _remember(conn, move)
         return ViewsReport(False, False, False, None)
 
+    closed: list[str] = []
+
     def install(conn: Connection) -> None:
         percent = _refuse_while_read(conn, move) if changed else _percent(conn, move)
         kept = facade.grants(conn, move.facade) if facade.is_ours(conn, move) and move.facade is not None else []
@@ -65,10 +69,11 @@ def install_views(conn: Connection, move: Move, lock_timeout_ms: int = LOCK_TIME
             _create_memory(conn, move, move.owned)
         if move.facade is not None:
             facade.install(conn, move, percent, kept)
+        closed[:] = close(conn)
 
     tables = [name for name in (move.view, move.facade) if name is not None]
     lock = with_lock(conn, tables, install, lock_timeout_ms=lock_timeout_ms)
-    return ViewsReport(new_mapping, changed, new_facade, lock)
+    return ViewsReport(new_mapping, changed, new_facade, lock, tuple(closed))
 
 
 def _percent(conn: Connection, move: Move) -> int:
