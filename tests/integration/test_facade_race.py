@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 import cutover.prepare
+import cutover.views
 from cutover.doctor import _facades
 from cutover.facade import facade_columns, replace
 from cutover.flip import flip, flip_back
@@ -78,6 +80,24 @@ def test_a_flip_that_comes_while_prepare_waits_for_the_lock_is_not_undone(world:
         world.conn.execute("UPDATE cutover.move SET side = 'legacy', percent = 0 WHERE move = 'part'")
     assert preparing.join() is None
     assert standing(world) == (0, "legacy")
+
+
+def test_no_flip_comes_between_the_row_and_the_view(world: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What prepare has read of the row holds until its view is there: a flip writes the row first."""
+    forget(world)
+    kept: list[str] = []
+
+    def read(conn: Connection, move: Move) -> int:
+        percent = of_the_row(conn, move)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            world.conn.execute("SELECT FROM cutover.move WHERE move = %s FOR NO KEY UPDATE NOWAIT", (move.name,))
+        kept.append(move.name)
+        return percent
+
+    of_the_row = cutover.views._percent
+    monkeypatch.setattr(cutover.views, "_percent", read)
+    world.prepare()
+    assert kept == ["part", "order"]
 
 
 def test_a_changed_mapping_is_refused_when_a_flip_comes_while_prepare_waits(world: Prepared) -> None:
