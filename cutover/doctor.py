@@ -12,6 +12,7 @@ from cdc.log import Log
 from cdc.partitions import changed
 from cdc.publication import column_lists, read_publication
 from cutover.heal import unpublished
+from cutover.place import read_places
 from cutover.plan import PlanFolder, load_plan
 from cutover.preflight import IDENTITY
 from cutover.service import choose_log
@@ -112,11 +113,27 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
     if not any("--log" in problem.cure for problem in of_log):  # else the gap is the flag's alone
         yield from _slot(conn, status)
     yield from of_log
+    yield from _facades(conn, folder.name)
     for move in status.moves:
         if move.state in ("completed", "left"):
             continue
         heal = first.get(move.move, (f"cutover heal {move.move}", ""))
         yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None, heal=heal)
+
+
+def _facades(conn: Connection, plan: str) -> Iterator[Problem]:
+    for place in read_places(conn, plan):
+        if place.recorded is None or place.installed in (None, place.percent):
+            continue
+        yield Problem(
+            "broken",
+            f"the facade of {place.move}, {place.recorded.name}, is made for {place.installed} % of the sessions on the"
+            f" consolidated side, and {place.percent} % are to read it",
+            "what reads through it does not read what was chosen",
+            f"cutover prepare {place.move}",
+            place.move,
+            f"or at once `cutover flip {place.move} --to legacy`, which is right whatever else is",
+        )
 
 
 def _server(conn: Connection) -> Iterator[Problem]:

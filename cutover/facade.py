@@ -38,12 +38,13 @@ def facade_columns(conn: Connection, move: Move) -> tuple[FacadeColumn, ...]:
 
 
 def stands(conn: Connection, move: Move) -> bool:
-    """Is the facade there, as the plan wants it in all its forms, and recorded?"""
+    """Is the facade there, on the side of the move's row, as the plan wants it in all its forms, and recorded?"""
     facade = facade_of(move, facade_columns(conn, move))
     values = {"forms": Jsonb(asdict(facade)), "facade": facade.name, "columns": list(facade.columns)}
     row = conn.execute(load("facade/stands"), {**values, "plan": move.plan, "move": move.name}).fetchone()
-    recorded = row is None or bool(row[0])
-    if not recorded or comment(conn, _name(facade)) != _mark(move.plan, move.name) + facade.shape():
+    if row is None or not row[0]:
+        return False
+    if comment(conn, _name(facade)) != _whole_mark(move.plan, move.name, facade, row[1]):
         return False
     known = [move.target, move.view, *([move.owned] if move.owned is not None else [])]
     return reads_only(conn, _name(facade), known)
@@ -72,7 +73,6 @@ def install(conn: Connection, move: Move, percent: int, kept: Sequence[Grant] = 
         replace(conn, move.plan, move.name, move.target.sql, facade, percent)
     if gone:
         _grant(conn, facade, kept)
-    set_comment(conn, "VIEW", _name(facade), _mark(move.plan, move.name) + facade.shape())
     conn.execute(
         "UPDATE cutover.move SET facade_forms = %s WHERE plan = %s AND move = %s",
         (Jsonb(asdict(facade)), move.plan, move.name),
@@ -80,7 +80,8 @@ def install(conn: Connection, move: Move, percent: int, kept: Sequence[Grant] = 
 
 
 def replace(conn: Connection, plan: str, move: str, target: str, facade: Facade, percent: int) -> None:
-    """Put the facade on this side, in the caller's transaction. One that is not there gets the target's grants.
+    """Put the facade on this side, in the caller's transaction, and say so in its comment. One that is not there gets
+    the target's grants.
 
     Raises Refused when the name is taken by something else; psycopg's InvalidTableDefinition when the facade that is
     there has other columns.
@@ -94,7 +95,7 @@ def replace(conn: Connection, plan: str, move: str, target: str, facade: Facade,
     do(conn, facade.statement(percent))
     if found is None:
         _grant(conn, facade, grants(conn, Name.parse(target)))
-        set_comment(conn, "VIEW", _name(facade), _mark(plan, move) + facade.shape())
+    set_comment(conn, "VIEW", _name(facade), _whole_mark(plan, move, facade, percent))
 
 
 def grants(conn: Connection, relation: Name) -> list[Grant]:
@@ -109,6 +110,11 @@ def is_ours(conn: Connection, move: Move) -> bool:
 
 def _mark(plan: str, move: str) -> str:
     return f"cutover: facade of {plan}.{move}, "
+
+
+def _whole_mark(plan: str, move: str, facade: Facade, percent: int) -> str:
+    """The comment on a facade that stands as it should. Its percentage is read by sql/facade/places.sql."""
+    return f"{_mark(plan, move)}{facade.shape()}, percent {percent}"
 
 
 def _name(facade: Facade) -> Name:

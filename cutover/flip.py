@@ -10,7 +10,7 @@ say by then: the way back depends on nothing that somebody may have edited.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import psycopg
@@ -70,10 +70,11 @@ def flip(
             return done
         if not exists(conn, chosen.facade):
             raise Refused(f"the facade of {move}, {chosen.facade}, is not there", cure=f"cutover prepare {move}")
+        facade = facade_of(chosen, facade_columns(conn, chosen))
         call.seen = (tables(chosen), storage(conn, chosen))  # before the gate: it must still hold under the lock
         # Towards legacy the gate asks for less: reading the legacy side is always right.
-        checks = gate(conn, plan, chosen, "consolidated" if share > place.percent else "legacy")
-        return call.run(facade_of(chosen, facade_columns(conn, chosen)), checks)
+        checks = gate(conn, plan, chosen, "consolidated" if call.more else "legacy")
+        return call.run(facade, checks)
 
 
 def flip_back(
@@ -121,10 +122,21 @@ class _Flip:
     dry_run: bool
     seen: tuple[Sequence[str], dict[str, str]] = ((), {})  # the tables that the gate asked about, and their files
 
+    @property
+    def more(self) -> bool:
+        """Would more sessions read the consolidated side than the row says, or than the installed facade lets?"""
+        place = self.place
+        return self.share > min(place.percent, place.percent if place.installed is None else place.installed)
+
+    @property
+    def there(self) -> bool:
+        """Is all as it should be after this flip? Where the facade is on another side than the row says, it is not."""
+        return self.share == self.place.percent == self.place.installed
+
     def back(self) -> FlipReport | None:
         """Back by the facade that prepare recorded; None where that is not the way."""
         recorded, percent = self.place.recorded, self.place.percent
-        if recorded is None or self.share > percent or self.share == percent > 0:
+        if recorded is None or self.more or (self.there and percent > 0):
             return None
         if self.share == percent and not exists(self.conn, Name.parse(recorded.name)):
             move = self.place.move
@@ -135,7 +147,7 @@ class _Flip:
         """Put this facade on its side, if the checks allow it."""
         if not all(each.ok for each in checks):
             raise FlipRefused(self._report(self.place.percent, checks))
-        if self.dry_run or self.share == self.place.percent:
+        if self.dry_run or self.there:
             return self._report(self.share, checks)
         try:
             result = with_lock(
@@ -165,8 +177,9 @@ class _Flip:
     ) -> FlipReport:
         attempts, lock_ms = (done.attempts, done.lock_ms) if done is not None else (0, 0.0)
         place = self.place
+        before, mends = place.percent, self.share == place.percent and not self.there
         return FlipReport(
-            place.move, place.side, place.percent, self.to, percent, attempts, lock_ms, checks, steps, self.dry_run
+            place.move, place.side, before, self.to, percent, attempts, lock_ms, checks, steps, self.dry_run, mends
         )
 
     def _apply(self, conn: Connection, facade: Facade) -> None:
@@ -179,14 +192,16 @@ class _Flip:
                 "side": "consolidated" if self.share == 100 else "legacy",
                 "percent": self.share,
                 "before": place.percent,
-                "gated": self.share > place.percent,
+                "forms": Jsonb(asdict(place.recorded)) if place.recorded is not None else None,
+                "gated": self.more,
                 "tables": list(names),
                 "storage": Jsonb(files),
             },
         )
         if changed.rowcount != 1:
             raise Refused(
-                f"the gate of {place.move} closed, or another flip came first, while this one waited; nothing was done",
+                f"the gate of {place.move} closed, or another flip or a prepare came first, while this one waited;"
+                " nothing was done",
                 cure="run the command again: it says which",
             )
         conn.execute(_EVENT, (place.plan, place.move, Jsonb({"from": place.percent, "percent": self.share})))

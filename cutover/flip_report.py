@@ -23,7 +23,8 @@ class Step:
 class FlipReport:
     """What a flip did, or with `dry_run` would do, or how things stay behind a closed gate.
 
-    `percent`, `before_percent`: of sessions that read the consolidated side now, and before.
+    `percent`, `before_percent`: of sessions that read the consolidated side now, and before. `mends`: the facade was on
+    another side than it should have been.
     """
 
     move: str
@@ -36,6 +37,7 @@ class FlipReport:
     gate: Sequence[Check]
     steps: Sequence[Step]
     dry_run: bool = False
+    mends: bool = False
 
     def document(self) -> dict[str, Any]:
         """The document of `cutover flip --json`."""

@@ -12,13 +12,17 @@ from cutover.plan import plan_folder
 from sql.connection import Connection
 from sql.errors import PlanError, Refused, UsageError
 from sql.facade import Facade
+from sql.files import load
 
 _NAME = re.compile(r"""^\s*name\s*=\s*["']([a-z][a-z0-9_]*)["']""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The move's row. `percent`: of sessions that read the consolidated side. `recorded` None: by no prepare yet."""
+    """The move's row. `percent`: of sessions that read the consolidated side. `recorded` None: by no prepare yet.
+
+    `installed`: the percentage that the facade is made for, which is `percent`, or something is wrong; None: unknown.
+    """
 
     plan: str
     move: str
@@ -27,19 +31,24 @@ class Place:
     side: Side
     percent: int
     recorded: Facade | None
+    installed: int | None
+
+
+def read_places(conn: Connection, plan: str) -> list[Place]:
+    """Of every move that is prepared."""
+    places = []
+    for move, target, state, side, percent, forms, installed in conn.execute(load("facade/places"), {"plan": plan}):
+        recorded = Facade(**{**forms, "columns": tuple(forms["columns"])}) if forms is not None else None
+        places.append(Place(plan, move, target, state, side, percent, recorded, installed))
+    return places
 
 
 def read_place(conn: Connection, plan: str, move: str) -> Place:
     """Raises Refused when the move is not prepared."""
-    row = conn.execute(
-        "SELECT target, state, side, percent, facade_forms FROM cutover.move WHERE plan = %s AND move = %s",
-        (plan, move),
-    ).fetchone()
-    if row is None:
-        raise Refused(f"{move} is not prepared", cure=f"cutover prepare {move}")
-    target, state, side, percent, forms = row
-    recorded = Facade(**{**forms, "columns": tuple(forms["columns"])}) if forms is not None else None
-    return Place(plan, move, target, state, side, percent, recorded)
+    for place in read_places(conn, plan):
+        if place.move == move:
+            return place
+    raise Refused(f"{move} is not prepared", cure=f"cutover prepare {move}")
 
 
 def find_plan(conn: Connection, given: str, move: str) -> str | None:

@@ -40,6 +40,7 @@ from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS
 from sql.model import Move, Plan
 from sql.names import Name
+from sql.private import close
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cutover.prepare', 0))"
 
@@ -133,8 +134,7 @@ class _Call:
         self._identities(set_identity)
         check_findings(self.plan.findings, self.moves)
         check_moves(self.conn, self.moves)
-        migrate(self.conn)
-        self._did(None)
+        self._control()
         self._applications()
         self._rows()
         self._views()
@@ -225,6 +225,13 @@ class _Call:
             for statement in remedy.statements:
                 self._did(statement)
         self.plan = self.recompile()
+
+    def _control(self) -> None:
+        with own(self.conn):
+            migrate(self.conn)
+            closed = close(self.conn)
+        self.report.steps += closed
+        self._did(None)
 
     def _applications(self) -> None:
         """Everybody may call `cutover.wait_for`; to read, applications need no right here."""
@@ -332,13 +339,11 @@ class _Call:
 
     def _views(self) -> None:
         for move in self.moves:
-            row = self.conn.execute(
-                "SELECT percent FROM cutover.move WHERE plan = %s AND move = %s", (self.plan.name, move.name)
-            ).fetchone()
-            done = install_views(self.conn, move, row[0] if row else 0, self.lock_timeout_ms)
+            done = install_views(self.conn, move, self.lock_timeout_ms)
             for what, name in ((done.mapping, move.view), (done.facade, move.facade)):
                 if what and name is not None:
                     self.report.steps.append(f"view {name.sql}")
+            self.report.steps += done.closed
             self._did(None)
 
     def _publication(self) -> None:

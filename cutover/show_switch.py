@@ -37,7 +37,10 @@ def _check(check: Check) -> Text:
 def render_flip(report: FlipReport) -> RenderableType:
     """The gate's answers, then what was done and how long the lock was asked for and held."""
     before, now = _place(report.before_percent), _place(report.percent)
-    if report.before_percent == report.percent:
+    if report.mends:
+        done = f"{report.move} was on {now} by its record and not by its facade"
+        done += "; nothing was changed" if report.dry_run else ": the facade was put right"
+    elif report.before_percent == report.percent:
         done = f"{report.move} already is where it should be: {now}"
     elif report.dry_run:
         done = f"{report.move} would go from {before} to {now}; nothing was changed"

@@ -19,6 +19,7 @@ from sql.files import load
 from sql.lock import LOCK_TIMEOUT_MS, LockResult, with_lock
 from sql.model import Move
 from sql.names import Name, quote
+from sql.private import close
 from sql.query import tables_of
 
 
@@ -30,13 +31,14 @@ class ViewsReport:
     mapping_changed: bool
     facade: bool
     lock: LockResult | None  # None: all was there
+    closed: tuple[str, ...] = ()  # REVOKE statements: what default privileges gave away
 
 
-def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> ViewsReport:
+def install_views(conn: Connection, move: Move, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> ViewsReport:
     """Install what is missing or has changed, all in one short transaction, the facade on the side it is on.
 
-    `percent`: the share of sessions that read the consolidated side now. Grants are the target's, copied once when
-    the facade is made; one that is made anew keeps those that it had.
+    Which side that is, the move's row says under its lock: a flip may have come while this waited. Grants are the
+    target's, copied once when the facade is made; one that is made anew keeps those that it had.
     Raises Refused when a name is taken by something else, when the mapping changes while it is not the side that is
     read, or when something of the application depends on a column that goes away; Busy.
     """
@@ -45,20 +47,18 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
     swapped = before is not None and not _reads_its_tables(conn, move)
     new_mapping = before is None or changed or swapped
     again = changed or not mapping_untouched(conn, move)
-    if changed and percent > 0:
-        raise Refused(
-            f"the mapping of {move.name} has changed while {percent} % of the sessions read the consolidated side,"
-            " which it does not describe yet",
-            cure=f"cutover flip {move.name} --to legacy\ncutover prepare\ncutover backfill {move.name}",
-            hint="then reconcile and flip again",
-        )
+    if changed:
+        _refuse_while_read(conn, move)
     new_facade = move.facade is not None and (new_mapping or not facade.stands(conn, move))
     new_memory = move.owned is not None and not exists(conn, move.owned)
     if not (new_mapping or again or new_facade or new_memory):
         _remember(conn, move)
         return ViewsReport(False, False, False, None)
 
+    closed: list[str] = []
+
     def install(conn: Connection) -> None:
+        percent = _refuse_while_read(conn, move) if changed else _percent(conn, move)
         kept = facade.grants(conn, move.facade) if facade.is_ours(conn, move) and move.facade is not None else []
         if new_mapping:
             _install_mapping(conn, move)
@@ -69,10 +69,30 @@ def install_views(conn: Connection, move: Move, percent: int, lock_timeout_ms: i
             _create_memory(conn, move, move.owned)
         if move.facade is not None:
             facade.install(conn, move, percent, kept)
+        closed[:] = close(conn)
 
     tables = [name for name in (move.view, move.facade) if name is not None]
     lock = with_lock(conn, tables, install, lock_timeout_ms=lock_timeout_ms)
-    return ViewsReport(new_mapping, changed, new_facade, lock)
+    return ViewsReport(new_mapping, changed, new_facade, lock, tuple(closed))
+
+
+def _percent(conn: Connection, move: Move) -> int:
+    """The share of sessions that are to read the consolidated side. In a transaction no flip comes before its end: as a
+    flip does, this locks the row before the views."""
+    row = conn.execute(load("prepare/percent"), {"plan": move.plan, "move": move.name}).fetchone()
+    return row[0] if row is not None else 0
+
+
+def _refuse_while_read(conn: Connection, move: Move) -> int:
+    percent = _percent(conn, move)
+    if percent > 0:
+        raise Refused(
+            f"the mapping of {move.name} has changed while {percent} % of the sessions read the consolidated side,"
+            " which it does not describe yet",
+            cure=f"cutover flip {move.name} --to legacy\ncutover prepare\ncutover backfill {move.name}",
+            hint="then reconcile and flip again",
+        )
+    return percent
 
 
 def touch_all(conn: Connection, move: Move, what: str) -> None:

@@ -1,8 +1,10 @@
--- The move's row of a flip. What the gate saw a moment ago must still hold when the new side is to be read by more.
+-- The move's row of a flip. What the gate saw a moment ago must still hold when the new side is to be read by more, and the
+-- facade be the one that was recorded when this flip began.
 UPDATE cutover.move move
    SET side = %(side)s, percent = %(percent)s
  WHERE move.plan = %(plan)s AND move.move = %(move)s
    AND move.percent = %(before)s
+   AND move.facade_forms IS NOT DISTINCT FROM %(forms)s::jsonb
    AND move.state NOT IN ('taken-over', 'completed')
    AND (NOT %(gated)s
         OR move.halted IS NULL

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from cutover.facade import replace
 from sql.facade import Facade
 from tests.acceptance.command import Cli
 
@@ -69,10 +70,11 @@ def side(conn: psycopg.Connection[tuple[object, ...]]) -> str:
 
 def consolidate(conn: psycopg.Connection[tuple[object, ...]]) -> None:
     """As after a flip, whose gate is none of these tests' concern."""
-    row = conn.execute("UPDATE cutover.move SET side = 'consolidated', percent = 100 RETURNING facade_forms").fetchone()
+    update = "UPDATE cutover.move SET side = 'consolidated', percent = 100 RETURNING plan, target, facade_forms"
+    row = conn.execute(update.encode()).fetchone()
     assert row is not None
-    forms: dict[str, Any] = row[0]  # type: ignore[assignment]
-    conn.execute(Facade(**forms).statement(100).encode())
+    forms: dict[str, Any] = row[2]  # type: ignore[assignment]
+    replace(conn, str(row[0]), "product", str(row[1]), Facade(**forms), 100)
     assert side(conn) == "consolidated"
 
 

@@ -144,12 +144,12 @@ def test_what_the_gate_saw_must_still_hold_under_the_lock(world: Prepared) -> No
     assert _side(world) == ("legacy", 0)
 
 
-def wait_until_looking(world: Prepared) -> None:
-    """Until a flip has passed its gate and looks at who holds locks."""
+def wait_until_looking(world: Prepared, who: str = "cutover flip") -> None:
+    """Until a flip has passed its gate, or a prepare come to a lock, and looks at who holds locks."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%%pg_locks%%'"
     deadline = time.monotonic() + 10
-    while not world.value(query + " AND application_name = %s", ("cutover flip",)):
-        assert time.monotonic() < deadline, "the flip never looked"
+    while not world.value(query + " AND application_name = %s", (who,)):
+        assert time.monotonic() < deadline, f"{who} never looked"
 
 
 def test_s11_canary_reads_one_branch_and_plain_form_keeps_the_index_order(world: Prepared) -> None:
