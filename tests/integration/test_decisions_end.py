@@ -7,16 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from cdc.touch import touch
 from cutover.dead_letters import Discarded, discard, find
 from cutover.flip import flip
 from cutover.gate import GateClosed
+from cutover.proven import read_proofs
+from reconcile.diff import Comparison
+from reconcile.disagreements import Accepted, _take, write_disagreements
 from reconcile.discards import SETTINGS
+from reconcile.document import MoveReport
+from reconcile.review import read_review
 from reconcile.run import reconcile
+from reconcile.scope import Selection
 from sql.connection import connect
 from tests.acceptance.command import Cli
+from tests.integration.arena import MOVE, PLAN, Arena, arena
 from tests.integration.rig import FILES, ITEM, Rig, prepared
 
 FIRST = "item_id = (SELECT min(item_id::text)::uuid FROM shop.item_cost)"
+KEY = ("de", "2")
 POISON = "(c.cost / CASE WHEN c.cost = 13 THEN 0 ELSE 1 END)::numeric(10,2) AS cost,"
 BOTH = pytest.mark.parametrize("server", ["pg15", "pg18"], indirect=True)
 OPEN = "SELECT count(*) = 1 FROM cutover.dead_letter WHERE state = 'open'"
@@ -47,8 +56,21 @@ def discarded(rig: Rig) -> Discarded:
         return discard(conn, rig.plan, [letter.id for letter in find(conn, rig.plan.name)], "test data")
 
 
+def told(rig: Rig, *, only: Selection | None = None) -> tuple[str, int]:
+    (report,) = reconcile(rig.dsn, rig.plan, ["price"], only={"price": only} if only else None).moves
+    return report.verdict, report.rows.accepted
+
+
 def states(rig: Rig) -> list[str]:
     return [state for (state,) in rig.conn.execute("SELECT state FROM cutover.dead_letter ORDER BY id")]
+
+
+def touched(rig: Rig) -> None:
+    writer = rig.log.writer()
+    touch(writer, rig.move("price"), [KEY])
+    assert writer.wait(writer.queued(), 10)
+    writer.close()
+    rig.drain()
 
 
 @BOTH
@@ -81,3 +103,107 @@ def test_a6_a_discard_asks_for_one_more_reconcile(rig: Rig) -> None:
     assert reconcile(rig.dsn, rig.plan, ["item"]).verdict == "match"
     gate = flip(rig.dsn, rig.plan, "item", "consolidated", dry_run=True).gate
     assert [check.why for check in gate if "1 key differs" in check.why]
+
+
+@BOTH
+@SQLITE
+@pytest.mark.parametrize(
+    "damage",
+    [
+        """DELETE FROM "Lager"."select" WHERE "Nummer" = '2'""",
+        """UPDATE "Lager"."select" SET betrag = 20 WHERE "Nummer" = '2'""",
+    ],
+    ids=["missing", "stale"],
+)
+def test_r4_an_applied_key_is_not_accepted_any_more(rig: Rig, damage: str) -> None:
+    """What was accepted comes back by somebody's hand, after the key was applied: drift, and no run between saw it."""
+    rig.conn.execute("""UPDATE "Lager"."Preis" SET betrag = 5000 WHERE "Nummer" = '2'""")
+    if damage.startswith("DELETE"):
+        rig.wait_until(OPEN)
+        rig.conn.execute(damage.encode())
+    discarded(rig)
+    assert told(rig) == ("match", 1)
+    rig.conn.execute('ALTER TABLE "Lager"."select" DROP CONSTRAINT few')
+    touched(rig)
+    assert states(rig) == ["resolved"]
+    rig.conn.execute(damage.encode())
+    assert told(rig) == ("drift", 0)
+
+
+@pytest.mark.parametrize("server", ["pg18"], indirect=True)
+@SQLITE
+@pytest.mark.parametrize(
+    ("price", "only", "seen"),
+    [
+        (5000, None, ("match", 0)),
+        (5000, Selection(keys=[KEY]), ("match", 0)),
+        (21, None, ("drift", 0)),
+    ],
+    ids=["equal", "equal, one key compared", "another value"],
+)
+def test_r4_a_run_that_sees_another_state_ends_the_decision(
+    rig: Rig, price: int, only: Selection | None, seen: tuple[str, int]
+) -> None:
+    """Without any converge: both sides become what was accepted again, and it is drift."""
+    put = """UPDATE "Lager"."select" SET betrag = %s WHERE "Nummer" = '2'"""
+    rig.conn.execute("""UPDATE "Lager"."Preis" SET betrag = 5000 WHERE "Nummer" = '2'""")
+    discarded(rig)
+    rig.conn.execute('ALTER TABLE "Lager"."select" DROP CONSTRAINT few')
+    assert told(rig) == ("match", 1)
+    rig.conn.execute(put, (price,))
+    assert told(rig, only=only) == seen
+    rig.conn.execute(put, (20,))
+    assert told(rig) == ("drift", 0)
+
+
+# -- decisions about rows of others ------------------------------------------------------------------------------------
+
+OTHERS = """
+CREATE SCHEMA old; CREATE SCHEMA new;
+CREATE TABLE old.a (id text PRIMARY KEY, v text);
+CREATE TABLE new.t (id text PRIMARY KEY, v text);
+INSERT INTO old.a VALUES ('1', 'a'), ('2', 'b'); INSERT INTO new.t VALUES ('1', 'other');
+"""
+
+
+def kept(it: Arena, file: Path) -> MoveReport:
+    """Decide for the row of others, which asks for one more run."""
+    it.reconcile()
+    write_disagreements(it.dsn, it.move, file)
+    review = read_review(file)
+    ((nonce,),) = it.run("SELECT nonce FROM cutover.review WHERE id = %s", review.review)
+    wanted = [each.model_copy(update={"decision": "consolidated"}) for each in review.disagreement]
+    done = Accepted()
+    _take(Comparison(it.conn, it.move), nonce, review.review, wanted, done)
+    assert done.kept == [("1",)]
+    assert read_proofs(it.conn, PLAN)[MOVE].void("digest") == "the last reconciliation began before: accept"
+    return it.reconcile()
+
+
+@pytest.mark.parametrize("server", ["pg18"], indirect=True)
+def test_r4_a_decision_about_a_row_of_others_says_nothing_of_the_moves_own(dsn: str, tmp_path: Path) -> None:
+    """The row goes, and converge inserts the move's own: the value that was accepted of others is drift in it."""
+    with arena(dsn, OTHERS, "SELECT a.id, a.v FROM old.a", rows="add", existing="report") as it:
+        it.drain()
+        assert kept(it, tmp_path / "review.toml").rows.accepted == 1
+        it.run("DELETE FROM new.t WHERE id = '1'")
+        it.drain()
+        it.run("UPDATE new.t SET v = 'other' WHERE id = '1'")
+        report = it.reconcile()
+        assert (report.verdict, report.rows.accepted, report.rows.drift) == ("drift", 0, 1)
+
+
+@pytest.mark.parametrize("server", ["pg18"], indirect=True)
+def test_r4_a_run_ends_a_decision_about_a_row_of_others(dsn: str, tmp_path: Path) -> None:
+    with arena(dsn, OTHERS, "SELECT a.id, a.v FROM old.a", rows="add", existing="report") as it:
+        it.drain()
+        assert kept(it, tmp_path / "review.toml").rows.accepted == 1
+        it.run("UPDATE new.t SET v = 'a' WHERE id = '1'")
+        assert (it.reconcile(record=False).rows.accepted, it.reconcile(record=False).verdict) == (0, "match")
+        it.run("UPDATE new.t SET v = 'other' WHERE id = '1'")
+        assert it.reconcile().rows.accepted == 1  # nothing was recorded: the decision stands
+        it.run("UPDATE new.t SET v = 'a' WHERE id = '1'")
+        assert it.reconcile().verdict == "match"
+        it.run("UPDATE new.t SET v = 'other' WHERE id = '1'")
+        assert it.reconcile().verdict == "drift"
+        assert kept(it, tmp_path / "again.toml").rows.accepted == 1  # decided anew
