@@ -120,10 +120,10 @@ class Converger:
             self._see(locked, batch)
             if keys:
                 faultpoints.reached("consume.before-converge")
-                done = self._converge(keys, batch, everything=locked.dead)
+                waiting = dead_letters.waiting(self.conn, batch.move, keys) if locked.dead else {}
+                done = self._converge(keys, batch, everything=bool(waiting))
                 duplicates = {letter.key for letter in done.letters}
-                if locked.dead:
-                    dead_letters.resolve(self.conn, batch.move, [key for key in keys if key not in duplicates])
+                dead_letters.resolve(self.conn, [each for each, key in waiting.items() if key not in duplicates])
             else:
                 done = Result()
             faultpoints.reached("consume.before-commit")

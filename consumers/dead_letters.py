@@ -65,13 +65,17 @@ def record(conn: Connection, move: Move, letters: Sequence[Letter]) -> None:
         )
 
 
-def resolve(conn: Connection, move: Move, keys: Iterable[Key]) -> int:
-    """Close the open letters of keys that have converged, within the caller's transaction; returns how many."""
-    applied = set(keys)
-    rows = conn.execute(load("consume/open_letters"), (move.plan, move.name), prepare=True).fetchall()
-    closed = [number for number, key in rows if tuple(key) in applied]
-    if closed:
+def waiting(conn: Connection, move: Move, keys: Iterable[Key]) -> dict[int, Key]:
+    """The letters of these keys that are open or discarded, by number: applied in all columns, they are resolved."""
+    asked = set(keys)
+    rows = conn.execute(load("consume/waiting_letters"), (move.plan, move.name), prepare=True).fetchall()
+    return {number: key for number, key in ((number, tuple(each)) for number, each in rows) if key in asked}
+
+
+def resolve(conn: Connection, numbers: Sequence[int]) -> None:
+    """Close letters whose keys have converged, within the caller's transaction. A discarded one is closed too: what was
+    accepted was that the key could not be applied, and it must not hide what happens to the target afterwards."""
+    if numbers:
         conn.execute(
-            "UPDATE cutover.dead_letter SET state = 'resolved', last_seen = now() WHERE id = ANY (%s)", (closed,)
+            "UPDATE cutover.dead_letter SET state = 'resolved', last_seen = now() WHERE id = ANY (%s)", (numbers,)
         )
-    return len(closed)

@@ -25,7 +25,8 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What locking told: the snapshot to judge visibility by, the end of WAL, and whether there are dead letters."""
+    """What locking told: the snapshot to judge visibility by, the end of WAL, and whether there are dead letters
+    that are open or discarded."""
 
     snapshot: Snapshot
     dead: bool

@@ -21,7 +21,9 @@ from sql.keys import key_text
 from sql.layout import Fitting
 from sql.model import Plan
 
-_DISCARD = "UPDATE cutover.dead_letter SET state = 'discarded', reason = %s, last_seen = now() WHERE id = %s"
+_DISCARD = """
+UPDATE cutover.dead_letter SET state = 'discarded', reason = %s, last_seen = now() WHERE id = %s AND state <> 'resolved'
+"""
 _EVENT = "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'discard', %s)"
 OPEN = ("open",)
 ALL = ("open", "resolved", "discarded")
@@ -107,48 +109,63 @@ def one(conn: Connection, plan: str, number: int) -> DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """What became of the letters. `refused`: keys that `reconcile` goes on telling of, by letter, with the reason."""
+    """What became of the letters that were `asked` for. `refused`: those that stay as they were, with the reason."""
 
-    letters: list[DeadLetter]
+    asked: list[DeadLetter]
     refused: dict[int, str]
+
+    @property
+    def accepted(self) -> list[int]:
+        """The numbers of those that are discarded now."""
+        return [letter.id for letter in self.asked if letter.id not in self.refused]
 
 
 def discard(conn: Connection, plan: Plan, numbers: Sequence[int], reason: str) -> Discarded:
     """Accept that these keys stay as they are in the target, for as long as both sides are what they are now.
 
-    A letter that was discarded before may be so again: the decision is then about what is there now. Raises UsageError
-    for a number that there is not, or a letter that is resolved: nothing is discarded then.
+    A letter that was discarded before may be so again: the decision is then about what is there now. A key that cannot
+    be compared is refused, and its letter stays open. What was proven before proves nothing of the move afterwards.
+    Raises UsageError for a number that there is not, or a letter that is resolved: nothing is discarded then.
     """
-    letters = [one(conn, plan.name, number) for number in dict.fromkeys(numbers)]
-    for letter in letters:
+    done = Discarded([one(conn, plan.name, number) for number in dict.fromkeys(numbers)], {})
+    for letter in done.asked:
         if letter.state == "resolved":
-            raise UsageError(
-                f"dead letter {letter.id} is resolved: {key_text(letter.key)} was applied, there is nothing to discard",
-                cure="cutover dead-letters list",
-            )
-    refused: dict[int, str] = {}
+            raise _applied(letter)
     with own(conn):
-        for letter in letters:
-            conn.execute(_DISCARD, (reason, letter.id))
-            conn.execute(_EVENT, (plan.name, letter.move, Jsonb({"dead_letter": letter.id, "reason": reason})))
         for move in plan.moves:
-            mine = {tuple(letter.key): letter.id for letter in letters if letter.move == move.name}
-            refused |= {mine[key]: why for key, why in accept_as_is(conn, move, mine, reason).items()}
-    return Discarded(letters, refused)
+            mine = [letter for letter in done.asked if letter.move == move.name]
+            refused = accept_as_is(conn, move, {tuple(letter.key): letter.id for letter in mine}, reason)
+            done.refused.update((it.id, refused[tuple(it.key)]) for it in mine if tuple(it.key) in refused)
+        # After both sides were read: a consumer that applies a key meanwhile resolves its letter, before this or after.
+        for letter in done.asked:
+            if letter.id in done.refused:
+                continue
+            if not conn.execute(_DISCARD, (reason, letter.id)).rowcount:
+                raise _applied(letter)
+            conn.execute(_EVENT, (plan.name, letter.move, Jsonb({"dead_letter": letter.id, "reason": reason})))
+    return done
+
+
+def _applied(letter: DeadLetter) -> UsageError:
+    return UsageError(
+        f"dead letter {letter.id} is resolved: {key_text(letter.key)} was applied, there is nothing to discard",
+        cure="cutover dead-letters list",
+    )
 
 
 def render_discarded(done: Discarded) -> str:
     """What was discarded, and what follows from it, for people."""
-    lines = [f"{counted(len(done.letters), 'dead letter')} discarded"]
-    if accepted := len(done.letters) - len(done.refused):
+    lines = [f"{counted(len(done.accepted), 'dead letter')} discarded"]
+    if done.accepted:
         lines.append(
-            f"{counted(accepted, 'key')} accepted: reconcile counts them apart, by name and reason, and the gate opens,"
-            " for as long as both sides are what they are now"
+            f"{counted(len(done.accepted), 'key')} accepted: the next reconcile counts them apart, by name and reason,"
+            " and with it the gate opens, for as long as both sides are what they are now"
         )
-    keys = {letter.id: key_text(letter.key) for letter in done.letters}
     lines += [
-        f"{keys[number]} is not accepted: {why}; reconcile goes on telling of it"
-        for number, why in done.refused.items()
+        f"dead letter {letter.id} stays {letter.state}: {done.refused[letter.id]}, so {key_text(letter.key)} cannot be"
+        " compared and is not accepted"
+        for letter in done.asked
+        if letter.id in done.refused
     ]
     lines.append("what touches a key again (backfill, replay, heal, retry) tries it again, and may open a new letter")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from cdc.log import Log
 from reconcile.chunk import Key
+from reconcile.decisions import of_others, standing
 from reconcile.diff import Comparison
 from reconcile.discards import SETTINGS
 from reconcile.document import Cell
@@ -92,9 +93,9 @@ def _found(comparison: Comparison, writer: Connection, nonce: str) -> Iterator[D
 def _looked_at(comparison: Comparison, writer: Connection, nonce: str, keys: Sequence[Key]) -> Iterator[Disagreement]:
     with comparison.snapshot():
         seen, cells = comparison.observed(keys), comparison.cells(keys)
-    decided = _decided(writer, comparison.move, keys)
+    decided = standing(writer, comparison.move, keys)
     for key, now in seen.items():
-        if not _disagrees(now) or decided.get(key) == (now.legacy, now.consolidated):
+        if not of_others(now) or (key in decided and decided[key].holds(now)):
             continue
         legacy, consolidated, masked = cells[key]
         names = [column.name for column in comparison.move.written]
@@ -109,21 +110,10 @@ def _looked_at(comparison: Comparison, writer: Connection, nonce: str, keys: Seq
         )
 
 
-def _disagrees(now: Observation) -> bool:
-    """A row of others, there on both sides, that differs: whether the plan's rule reports it or keeps it."""
-    return now.state == "kept" or (now.conflict and now.state == "differs")
-
-
 def _seen(nonce: str, now: Observation) -> str:
     """Recognises both sides' values. Without the nonce, which is in the database alone, it says nothing about them."""
     sides = (now.legacy or b"") + b"\0" + (now.consolidated or b"")
     return hmac.new(nonce.encode(), sides, hashlib.sha256).hexdigest()
-
-
-def _decided(writer: Connection, move: Move, keys: Sequence[Key]) -> dict[Key, tuple[bytes, bytes]]:
-    given = {"plan": move.plan, "move": move.name, "keys": Jsonb(list(keys))}
-    rows = writer.execute(load("reconcile/accepted").encode(), given).fetchall()
-    return {tuple(key): (legacy, consolidated) for key, legacy, consolidated in rows}
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------------
@@ -197,7 +187,7 @@ def _changed(now: Observation, each: Decided, nonce: str) -> str | None:
         return f"there is no row on the {'legacy' if now.legacy is None else 'consolidated'} side any more"
     if not now.columns:
         return "both sides are equal now"
-    if not _disagrees(now):
+    if not of_others(now):
         return "the row belongs to the move by now"
     if not hmac.compare_digest(_seen(nonce, now), each.seen):
         return "a side has changed since it was listed"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from reconcile import decisions
 from reconcile.chunk import Key
+from reconcile.decisions import Decision
 from reconcile.document import Difference, Gone, MoveReport, Verdict
 from reconcile.scope import Selection
 from sql import faultpoints
@@ -39,10 +41,13 @@ def runs(conn: Connection, plan: str, move: str, most: int = 60) -> list[Ran]:
 
 
 def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selection,
-           storage: dict[str, str] | None) -> MoveReport:  # fmt: skip
-    """Keep the run and what became of its differences; returns the report with their ages, as it was kept."""
+           storage: dict[str, str] | None, ended: Sequence[Decision]) -> MoveReport:  # fmt: skip
+    """Keep the run and what became of its differences; returns the report with their ages, as it was kept.
+
+    `ended`: decisions that the run saw to be about something else than is there.
+    """
     with own(conn):
-        remember(conn, plan.name, report, selection)
+        remember(conn, plan.name, report, selection, ended)
         report = aged(conn, plan.name, report)
         conn.execute(
             load("reconcile/record").encode(),
@@ -75,11 +80,12 @@ def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selectio
     return report
 
 
-def remember(conn: Connection, plan: str, report: MoveReport, selection: Selection) -> None:
+def remember(conn: Connection, plan: str, report: MoveReport, selection: Selection, ended: Sequence[Decision]) -> None:
     """What the run listed stands; what stood, was compared in every column and was not listed is gone.
 
     A run that cut its list or could not compare some keys tells of none that it is gone.
     """
+    decisions.end(conn, plan, report.move, ended)
     given = {"plan": plan, "move": report.move, "differences": _told(report.differences), "at": report.started_at}
     if report.differences:
         conn.execute(load("reconcile/stand"), given)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
+
+from reconcile import decisions
 from reconcile.chunk import Key
+from reconcile.decisions import Decision
 from reconcile.diff import Comparison
 from reconcile.progress import Progress
+from reconcile.session import of_data
 from reconcile.verdicts import Observation
 from sql.connection import Connection
 from sql.files import load
 from sql.model import Move
 from sql.render import bind
+
+_AT_ONCE = 1_000  # keys looked at in one snapshot
 
 
 class Known:
@@ -21,6 +27,7 @@ class Known:
 
     def __init__(self, comparison: Comparison, writer: Connection, move: Move) -> None:
         self.comparison, self.writer, self.move = comparison, writer, move
+        self.void: dict[Key, Decision] = {}  # seen to be about something else than is there
 
     def due(self, comparison: Comparison, reached: Progress) -> set[Key]:
         """Keys whose mapping the clock has changed since their refresh was applied (A10); in the open snapshot."""
@@ -37,14 +44,34 @@ class Known:
         """Of keys that drift: those that somebody has decided to leave, being exactly what they are now."""
         if not seen:
             return set()
-        given = {**self._names, "keys": json.dumps([it.key for it in seen])}
-        rows = self.writer.execute(load("reconcile/accepted").encode(), given).fetchall()
-        decided = {tuple(key): (legacy, consolidated) for key, legacy, consolidated in rows}
+        decided = decisions.standing(self.writer, self.move, [it.key for it in seen])
         if not decided:
             return set()
         with self.comparison.snapshot():  # a look at some columns must know the decision about all of them
             now = self.comparison.observed(list(decided))
-        return {key for key, it in now.items() if decided[key] == (it.legacy, it.consolidated)}
+        kept = {key for key, it in now.items() if decided[key].holds(it)}
+        self.void |= {key: each for key, each in decided.items() if key not in kept}
+        return kept
+
+    def ended(self, keys: Sequence[Key] | None) -> list[Decision]:
+        """Decisions about these keys (None: about any) that this run saw to be about something else than is there."""
+        decided = decisions.standing(self.writer, self.move, keys)
+        numbered = list(decided)
+        for at in range(0, len(numbered), _AT_ONCE):
+            now = self._observed(numbered[at : at + _AT_ONCE])
+            self.void |= {key: decided[key] for key, it in now.items() if not decided[key].holds(it)}
+        return list(self.void.values())
+
+    def _observed(self, keys: Sequence[Key]) -> dict[Key, Observation]:
+        """Both sides of the keys, each in a short snapshot; those for which the mapping fails are left out."""
+        try:
+            with self.comparison.snapshot():
+                return self.comparison.observed(keys)
+        except psycopg.Error as error:
+            if not of_data(error):
+                raise
+        middle = len(keys) // 2
+        return self._observed(keys[:middle]) | self._observed(keys[middle:]) if middle else {}
 
     def dead(self) -> dict[Key, str]:
         """Keys that wait in the dead letters, with their SQLSTATE."""

@@ -15,6 +15,7 @@ from reconcile.candidates import Candidates
 from reconcile.chosen import chosen, drawn
 from reconcile.chunk import Chunk, Failed, Key
 from reconcile.confidence import CONFIDENCE, fewer_than
+from reconcile.decisions import Decision
 from reconcile.diff import Comparison
 from reconcile.document import Chunks, MoveReport, Sample, Scope
 from reconcile.invariants import Evaluation, evaluate
@@ -112,6 +113,11 @@ class OneMove:
             started_at=self.started_at,
             seconds=round(self.seconds, 3),
         )  # fmt: skip
+
+    def ended(self) -> list[Decision]:
+        """Decisions to leave a key as it is that this run saw to be about something else than is there, in its end."""
+        some = [] if self.only.keys is None and not self.only.whole else self.only.keys
+        return self.prover.known.ended(some)
 
     @property
     def seconds(self) -> float:

@@ -144,7 +144,7 @@ class Passes:
 
         manner = Manner(chunk_seconds=_CHUNK, timeout=_TIMEOUT, progress=throttle, keep=keep)
         run = OneMove(reader, writer, move, manner, place=place)
-        report = history.record(writer, self.plan, run.report(), ALL, run.storage)
+        report = history.record(writer, self.plan, run.report(), ALL, run.storage, run.ended())
         with own(writer):
             writer.execute(load("reconcile/end_pass").encode(), {"plan": move.plan, "move": move.name})
         level = logging.INFO if report.verdict == "match" else logging.WARNING
@@ -169,9 +169,11 @@ class Passes:
             return
         selection = Selection(keys=keys, said="those that differed")
         manner = Manner(timeout=_TIMEOUT, progress=Throttle(1.0, stop), listed=_MOST_AGAIN)
-        report = OneMove(reader, writer, move, manner, selection).report()
+        run = OneMove(reader, writer, move, manner, selection)
+        report = run.report()
+        ended = run.ended()
         with own(writer):
-            history.remember(writer, self.plan.name, report, selection)
+            history.remember(writer, self.plan.name, report, selection, ended)
 
 
 def _ready(writer: Connection, move: Move) -> bool:

@@ -72,6 +72,7 @@ CONTROL: Final[Mapping[Part, tuple[tuple[str, str, Columns], ...]]] = {
         *(("SELECT", table, None) for table in ("accepted", "review")),
         ("INSERT", "reconcile_run", None),
         ("INSERT", "review", None),
+        ("UPDATE", "accepted", frozenset({"ended_at"})),
         *((right, "proof", None) for right in ("INSERT", "UPDATE")),
         *((right, "difference", None) for right in ("INSERT", "UPDATE", "DELETE")),
     ),

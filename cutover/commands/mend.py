@@ -23,7 +23,7 @@ from reconcile.discards import SETTINGS
 from sql.connection import connect
 from sql.control import check
 from sql.counted import counted
-from sql.errors import Unreachable, UsageError
+from sql.errors import Refused, Unreachable, UsageError
 from sql.model import Move
 
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Numbers as `list` shows them.")]
@@ -152,12 +152,10 @@ def _add_dead_letters(app: typer.Typer) -> None:
         with connect(call.settings.dsn, "dead-letters", **SETTINGS) as conn:
             done = dead_letters.discard(conn, plan, numbers or [], reason)
         if call.json:
-            call.document(
-                {"plan": plan.name, "discarded": [letter.id for letter in done.letters], "refused": done.refused}
-            )
+            call.document({"plan": plan.name, "discarded": done.accepted, "refused": done.refused})
         else:
             call.out.print(dead_letters.render_discarded(done), markup=False)
-        return 0
+        return Refused.exit_code if done.refused else 0
 
 
 def _touch(service: Service, letters: list[dead_letters.DeadLetter]) -> None:

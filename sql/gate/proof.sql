@@ -28,7 +28,7 @@ SELECT move.move,
     SELECT event.what, event.at FROM cutover.event event
      WHERE event.plan = move.plan AND (event.move = move.move OR event.move IS NULL)
        AND event.what IN ('heal', 'gap', 'halt', 'mapping-changed', 'source-added', 'target-created',
-                          'partitions-changed', 'mapping-made-again')
+                          'partitions-changed', 'mapping-made-again', 'discard', 'accept')
      ORDER BY event.at DESC LIMIT 1
   ) upset ON true
  WHERE move.plan = %(plan)s AND (%(move)s::text IS NULL OR move.move = %(move)s)

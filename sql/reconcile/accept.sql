@@ -4,4 +4,4 @@ VALUES (%(plan)s, %(move)s, %(key)s, %(decision)s, %(legacy)s, %(consolidated)s,
     ON CONFLICT (plan, move, key) DO UPDATE
        SET decision = excluded.decision, legacy = excluded.legacy, consolidated = excluded.consolidated,
            review = excluded.review, dead_letter = excluded.dead_letter, reason = excluded.reason,
-           who = session_user, at = now()
+           who = session_user, at = clock_timestamp(), ended_at = NULL

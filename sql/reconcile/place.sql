@@ -5,5 +5,5 @@ SELECT proof.place FROM cutover.proof proof
    AND NOT EXISTS (SELECT FROM cutover.event event
                     WHERE event.plan = proof.plan AND (event.move = proof.move OR event.move IS NULL)
                       AND event.what IN ('heal', 'gap', 'halt', 'mapping-changed', 'source-added', 'target-created',
-                                         'partitions-changed', 'mapping-made-again')
+                                         'partitions-changed', 'mapping-made-again', 'discard', 'accept')
                       AND event.at >= proof.pass_started_at)

@@ -239,7 +239,7 @@ WRITES: dict[Part, str] = {
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
     "reconcile": """
         INSERT reconcile_run; INSERT difference; UPDATE difference; DELETE difference;
-        INSERT proof; UPDATE proof; INSERT review""",
+        INSERT proof; UPDATE proof; INSERT review; UPDATE accepted ended_at""",
     "flip": """
         UPDATE move side; UPDATE move percent;
         INSERT event plan; INSERT event move; INSERT event what; INSERT event detail""",
