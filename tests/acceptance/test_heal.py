@@ -138,6 +138,6 @@ def test_a_table_that_took_a_sources_name_is_prepared_first(tour: Cli, dsn: str)
             conn.execute('ALTER TABLE "Lager"."Preis" RENAME TO "Preis alt"')
             conn.execute('CREATE TABLE "Lager"."Preis" (LIKE "Lager"."Preis alt" INCLUDING ALL)')
             conn.execute('INSERT INTO "Lager"."Preis" SELECT * FROM "Lager"."Preis alt"')
-        service.wait_for("has 0 partitions")  # the move is halted
+        service.wait_for(" halts: ")
         assert "another table" in tour.run("status", "--json").document["moves"][0]["halted"]
         assert "cutover prepare" in tour.run("heal", code=5).said

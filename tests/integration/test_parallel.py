@@ -81,7 +81,7 @@ def test_a_session_that_is_ended_ends_the_run_and_not_in_a_verdict(it: Arena) ->
             it.run("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", sorted(ended)[1:])
 
     with pytest.raises(Unreachable):
-        it.reconcile(chunk_rows=500, side_by_side=2, progress=end)
+        it.reconcile(chunk_rows=20, side_by_side=2, progress=end)  # so many that they are not all there by then
     assert it.run("SELECT count(*) FROM cutover.reconcile_run") == [(0,)]
 
 
