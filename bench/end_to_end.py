@@ -34,18 +34,21 @@ def measure(server: str, log: str, rows: int = 200_000, transactions: int = 200_
     """The goals' backlogs: random keys and one large transaction with one and two consumers, the latter alone, hot keys.
     Each several times, for one drain differs from the next by a tenth and more; returned is the one in the middle."""
     found = []
-    for what, singles, whole, hot, consumers in (
-        ("random keys + one transaction, 1 consumer", transactions, True, 0.0, 1),
-        ("random keys + one transaction, 2 consumers", transactions, True, 0.0, 2),
-        ("one transaction alone, 1 consumer", 0, True, 0.0, 1),
-        ("hot keys (90 % on 1 %), 1 consumer", transactions, False, 0.9, 1),
+    for what, singles, whole, hot, consumers, sessions in (
+        ("random keys + one transaction, 1 consumer", transactions, True, 0.0, 1, 1),
+        ("random keys + one transaction, 2 consumers", transactions, True, 0.0, 2, 1),
+        ("one transaction alone, 1 consumer", 0, True, 0.0, 1, 1),
+        ("the same, --sessions 2", 0, True, 0.0, 1, 2),
+        ("hot keys (90 % on 1 %), 1 consumer", transactions, False, 0.9, 1, 1),
     ):
-        several = [_one(server, log, rows, what, singles, whole, hot, consumers) for _ in range(times)]
+        several = [_one(server, log, rows, what, singles, whole, hot, consumers, sessions) for _ in range(times)]
         found.append(sorted(several, key=lambda each: each.ratio)[times // 2])
     return found
 
 
-def _one(server: str, log: str, rows: int, what: str, singles: int, whole: bool, hot: float, consumers: int) -> Drained:
+def _one(
+    server: str, log: str, rows: int, what: str, singles: int, whole: bool, hot: float, consumers: int, sessions: int
+) -> Drained:
     with stage(server, log, rows) as made:
         native = Native(made)
         try:
@@ -56,7 +59,7 @@ def _one(server: str, log: str, rows: int, what: str, singles: int, whole: bool,
             end = made.lsn()
             made.conn.execute("CHECKPOINT")  # as before ours: whole pages are written to WAL after one
             theirs = native.drain(end)
-            ours = drain(made, end, consumers)
+            ours = drain(made, end, consumers, sessions)
             made.proven()
             drained = Drained(what, singles + (rows if whole else 0), ours.seconds, theirs)
             print(drained.line(), ours.line(), sep="\n", flush=True)
@@ -65,7 +68,7 @@ def _one(server: str, log: str, rows: int, what: str, singles: int, whole: bool,
             native.close()
 
 
-def drain(made: Stage, end: str, consumers: int, sessions: int = 2) -> Spent:
+def drain(made: Stage, end: str, consumers: int, sessions: int = 1) -> Spent:
     """The time from the first captured change to the last applied one, without the start of the interpreters."""
     made.conn.execute("CHECKPOINT")
     with ExitStack() as running:

@@ -65,7 +65,7 @@ def add_to(app: typer.Typer) -> None:
         return 0
 
     @command(app, example="cutover consume --log kafka://kafka:9092")
-    def consume(call: Invocation, sessions: ConsumeSessions = 2, metrics_port: Metrics = None) -> int:
+    def consume(call: Invocation, sessions: ConsumeSessions = 1, metrics_port: Metrics = None) -> int:
         """Log to target, until stopped. Start as many as you like, on as many machines as you like."""
         stop = stop_on_signals()
         service = open_service(call.settings)

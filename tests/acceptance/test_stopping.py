@@ -13,7 +13,7 @@ from tests.acceptance.command import Cli
 
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^cutover '"
-READY = {"capture": "capturing", "consume": "2 partitions", "run": "2 partitions"}  # of each of two sessions
+READY = {"capture": "capturing", "consume": "4 partitions", "run": "4 partitions"}
 
 
 def wait_for_sessions(dsn: str, count: int, seconds: float = 40.0) -> None:
@@ -61,7 +61,7 @@ def test_consumers_stop_when_the_supervisor_is_killed(tour: Cli, dsn: str) -> No
     """S2: nothing goes on behind the back of whoever started it."""
     tour.run("prepare", "--set-identity")
     with tour.start("run") as running:
-        running.wait_for("2 partitions")
+        running.wait_for("4 partitions")
         running.wait_for("capturing")
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait()
@@ -72,7 +72,7 @@ def test_consumers_stop_when_the_supervisor_is_killed(tour: Cli, dsn: str) -> No
 def test_a_child_that_is_killed_comes_back(tour: Cli) -> None:
     tour.run("prepare", "--set-identity")
     with tour.start("run") as running:
-        running.wait_for("2 partitions")
+        running.wait_for("4 partitions")
         tour.run("backfill")
         tour.eventually("reconcile")
         worker = tour.run("status", "--json").document["moves"][0]["partitions"][0]["worker"]
