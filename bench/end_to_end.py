@@ -30,39 +30,51 @@ class Drained:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A backlog: `singles` one-row transactions, of which `hot` out of 1 fall on one hundredth of the keys, and, if
+    `whole`, one transaction over every row. Who drains it: so many consumers, each in so many sessions."""
+
+    what: str
+    singles: int
+    whole: bool = True
+    hot: float = 0.0
+    consumers: int = 1
+    sessions: int = 1
+
+
 def measure(server: str, log: str, rows: int = 200_000, transactions: int = 200_000, times: int = 3) -> list[Drained]:
-    """The goals' backlogs: random keys and one large transaction with one and two consumers, the latter alone, hot keys.
-    Each several times, for one drain differs from the next by a tenth and more; returned is the one in the middle."""
+    """The goals' backlogs, each several times, for one drain differs from the next by a tenth and more: what counts is
+    the one in the middle, which is printed last."""
     found = []
-    for what, singles, whole, hot, consumers, sessions in (
-        ("random keys + one transaction, 1 consumer", transactions, True, 0.0, 1, 1),
-        ("random keys + one transaction, 2 consumers", transactions, True, 0.0, 2, 1),
-        ("one transaction alone, 1 consumer", 0, True, 0.0, 1, 1),
-        ("the same, --sessions 2", 0, True, 0.0, 1, 2),
-        ("hot keys (90 % on 1 %), 1 consumer", transactions, False, 0.9, 1, 1),
+    for case in (
+        Case("random keys + one transaction, 1 consumer", transactions),
+        Case("random keys + one transaction, 2 consumers", transactions, consumers=2),
+        Case("one transaction alone, 1 consumer", 0),
+        Case("one transaction alone, --sessions 2", 0, sessions=2),
+        Case("hot keys (90 % on 1 %), 1 consumer", transactions, whole=False, hot=0.9),
     ):
-        several = [_one(server, log, rows, what, singles, whole, hot, consumers, sessions) for _ in range(times)]
-        found.append(sorted(several, key=lambda each: each.ratio)[times // 2])
+        several = sorted((_one(server, log, rows, case) for _ in range(times)), key=lambda each: each.ratio)
+        found.append(several[times // 2])
+        print(f"{found[-1].line()}   (of {times}: {several[0].ratio:.2f} to {several[-1].ratio:.2f})", flush=True)
     return found
 
 
-def _one(
-    server: str, log: str, rows: int, what: str, singles: int, whole: bool, hot: float, consumers: int, sessions: int
-) -> Drained:
+def _one(server: str, log: str, rows: int, case: Case) -> Drained:
     with stage(server, log, rows) as made:
         native = Native(made)
         try:
-            if singles:
-                made.load(singles, hot)
-            if whole:
+            if case.singles:
+                made.load(case.singles, case.hot)
+            if case.whole:
                 made.load_whole()
             end = made.lsn()
             made.conn.execute("CHECKPOINT")  # as before ours: whole pages are written to WAL after one
             theirs = native.drain(end)
-            ours = drain(made, end, consumers, sessions)
+            ours = drain(made, end, case.consumers, case.sessions)
             made.proven()
-            drained = Drained(what, singles + (rows if whole else 0), ours.seconds, theirs)
-            print(drained.line(), ours.line(), sep="\n", flush=True)
+            drained = Drained(case.what, case.singles + (rows if case.whole else 0), ours.seconds, theirs)
+            print(f"    ratio {drained.ratio:.2f}", ours.line(), sep="\n", flush=True)
             return drained
         finally:
             native.close()

@@ -86,11 +86,6 @@ class Leases:
         row = self.conn.execute(_TRY, (lease.id,)).fetchone()
         return bool(row and row[0])
 
-    def release_all(self) -> None:
-        """Give everything back, the presence too."""
-        self.held.clear()
-        self.conn.execute("SELECT pg_advisory_unlock_all()")
-
 
 def workers(conn: Connection, plan: str) -> int:
     """How many workers of a plan live."""

@@ -157,11 +157,7 @@ class _Flip:
                 lock_timeout_ms=self.lock_timeout_ms,
                 total_timeout=self.total_timeout,
             )
-        except (
-            psycopg.errors.InvalidTableDefinition,
-            psycopg.errors.UndefinedTable,
-            psycopg.errors.UndefinedColumn,
-        ) as error:
+        except _NOT_AS_PREPARED as error:
             raise Refused(
                 f"{facade.name} cannot be put on its {form_of(self.share)} side: {error.diag.message_primary}",
                 cure=f"cutover prepare {self.place.move}",
