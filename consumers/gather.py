@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cdc.frame import ASKED, CHANGES, Frame
 from cdc.router import decode_key
@@ -31,6 +32,11 @@ class Gathered:
     batch: Batch
     keys: dict[bytes, tuple[int, int]]
     taken: list[tuple[Partition, int]]
+
+    @property
+    def named(self) -> int:
+        """How often its frames name a key, one of `keys` or one that was seen."""
+        return sum(len(frame.keys) for partition, count in self.taken for _, frame, _ in islice(partition.frames, count))
 
     def done(self) -> int:
         """The batch is applied: its partitions stand behind these frames. Returns the bytes of them."""
