@@ -18,6 +18,7 @@ BOTH = pytest.mark.parametrize(
     ("server", "log_address"), [("pg18", "sqlite"), ("pg15", "kafka")], indirect=True, ids=["pg18-sqlite", "pg15-kafka"]
 )
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
+CONFIRMED_BUSY = 2 << 20  # bytes of WAL
 TARGET, POSITIONS = '"Lager".product', "cutover.position"
 A_DAY = (
     """UPDATE "Lager"."Preis" SET "Betrag" = "Betrag" + 1 WHERE "ArtikelNr" LIKE 'A-1%'""",
@@ -35,6 +36,8 @@ def work(conn: psycopg.Connection, *, applied: bool = True) -> None:
     assert row is not None
     if applied:
         conn.execute("SELECT cutover.wait_for(%s)", row)
+    # Behind so much WAL capture says within a second how far the log is, else within ten.
+    conn.execute("SELECT pg_logical_emit_message(true, 'test', repeat('x', %s))", (CONFIRMED_BUSY,))
     while conn.execute("SELECT confirmed_lsn >= %s FROM cutover.plan", row).fetchone() != (True,):
         conn.execute("SELECT pg_logical_emit_message(true, 'test', 'on'), pg_sleep(0.01)")
 
