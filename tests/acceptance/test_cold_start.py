@@ -168,7 +168,7 @@ def test_consumers_were_down_for_long(tour: Cli, dsn: str) -> None:
         assert any(
             it["what"].startswith("nobody consumes") and it["cure"].startswith("cutover consume") for it in problems
         )
-        assert tour.run("reconcile", "--json", code=3).document["verdict"] in ("lag", "unresolved")
+        assert tour.run("reconcile", "--json", "--timeout", "1", code=3).document["verdict"] in ("lag", "unresolved")
         with tour.start("consume") as consume:
             tour.eventually("reconcile")
             tour.run("doctor")
