@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from psycopg.rows import dict_row
 
 from reconcile.document import exit_code
+from reconcile.proof import Outcome, Prover
 from reconcile.run import Step
 from sql.connection import connect
 from sql.errors import Refused, UsageError
@@ -506,6 +509,33 @@ class TestR7ShortSnapshots:
         finally:
             release.set()
             thread.join()
+
+    def test_r7_a_table_that_is_locked_when_the_proof_looks_is_waited_for(
+        self, it: Arena, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Somebody takes ACCESS EXCLUSIVE between the comparison and the proof, until it has been refused once."""
+        refused = 0
+        judged = Prover._judged
+        it.run("UPDATE new.t SET name = 'drift' WHERE id = 40")
+        it.advance()
+
+        with connect(it.dsn, "locker") as locker:
+
+            def told(self: Prover, *arguments: Any) -> list[Outcome]:
+                nonlocal refused
+                if not refused:
+                    locker.execute("BEGIN; LOCK TABLE new.t IN ACCESS EXCLUSIVE MODE", prepare=False)
+                try:
+                    return judged(self, *arguments)
+                except psycopg.errors.LockNotAvailable:
+                    refused += 1
+                    locker.execute("ROLLBACK")
+                    raise
+
+            monkeypatch.setattr(Prover, "_judged", told)
+            report = it.reconcile(timeout=5)
+        assert refused == 1
+        assert (report.verdict, report.rows.drift, report.rows.skipped) == ("drift", 1, 0)
 
 
 class TestPolicies:
