@@ -15,6 +15,8 @@ from sql.render import array_literal
 
 # Messages of data exceptions quote the offending value: 'invalid input syntax for type numeric: "…"'.
 _QUOTED = re.compile(r'"([^"]*)"')
+# Errors of the data (appendix A): the key is at fault, not the statement and not the server.
+_OF_THE_DATA = ("21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0")
 _SAYS_ANYTHING = ("P0", "38", "39")  # raised by the plan's own functions and triggers, with any text
 _FEW = 500  # keys that are looked up one by one, 14 µs each; beyond, all letters are read, 1.5 µs each
 
@@ -31,6 +33,11 @@ class Letter:
     sqlstate: str
     message: str
     column: str | None
+
+
+def of_the_data(error: psycopg.Error) -> bool:
+    """Is it a key that is at fault?"""
+    return (error.sqlstate or "").startswith(_OF_THE_DATA)
 
 
 def letter(error: psycopg.Error, key: Key, partition: int, offset: int) -> Letter:
