@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,20 +69,21 @@ def _logged(server: str, log: str, rows: int) -> Iterator[tuple[Stage, float, in
         plan = made.folder / "plan.toml"
         plan.write_text(plan.read_text() + 'backfill = "rows"\n')
         made.prepare()
-        with made.process("capture"):
+        with made.process("capture") as capture:
             with made.process("backfill") as child:
-                child.wait()
+                assert child.wait() == 0, f"backfill ended with {child.returncode}"
             for _ in range(2):
                 made.load_whole()
-            _captured(made, made.lsn())
+            _captured(made, made.lsn(), capture)
             move = made.plan.move("stock")
             outlook = look(made.log, move, stretch.whole(made.log, move))
             yield made, outlook.bytes / 1e6, outlook.records
 
 
-def _captured(made: Stage, lsn: str) -> None:
+def _captured(made: Stage, lsn: str, capture: subprocess.Popen[bytes]) -> None:
     """Wait until the slot is confirmed up to an LSN: the log has all before it."""
     while True:
+        assert capture.poll() is None, f"capture ended with {capture.returncode}"
         row = made.conn.execute(
             "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", (lsn, made.plan.slot)
         ).fetchone()

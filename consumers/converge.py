@@ -13,6 +13,7 @@ from cdc.frame import Frame
 from cdc.tail import set_back
 from consumers import dead_letters, positions
 from consumers.dead_letters import Key, Letter
+from consumers.echo import Echo
 from consumers.exchange import TAKEN, Exchange
 from consumers.positions import Advance, Locked
 from consumers.visibility import Past, wait_visible
@@ -96,6 +97,7 @@ class Converger:
         self._past = Past.read(conn)
         self._annotate = render.bind(move.annotate_sql, move) if move.annotate_sql else None
         self._exchange = Exchange(conn, move, digest, self._whole)
+        self._echo = Echo(conn, move)
         self._dead = False  # were there letters, when positions were locked last?
 
     def apply(self, batch: Batch) -> Result:
@@ -105,8 +107,9 @@ class Converger:
         locks and compares the positions again; the position is advanced once all of them are done, with the dead
         letters. Idempotence makes the order of these transactions irrelevant.
         """
-        result = Result(keys=len(batch.keys))
-        keys = list(batch.keys)
+        endless = self._echo.endless(batch.keys, batch.frames)
+        result = Result(keys=len(batch.keys), letters=endless)
+        keys = [key for key in batch.keys if key not in {each.key for each in endless}] if endless else list(batch.keys)
         try:
             self._transaction(batch, keys, result, last=True)
         except psycopg.Error as error:
@@ -135,6 +138,8 @@ class Converger:
                 dead_letters.resolve(self.conn, [each for each, key in waiting.items() if key not in duplicates])
             else:
                 done = Result()
+            if done.changed:
+                self._echo.wrote()
             faultpoints.reached("consume.before-commit")
             if last:
                 dead_letters.record(self.conn, batch.move, [*result.letters, *done.letters])
