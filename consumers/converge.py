@@ -47,6 +47,7 @@ class Batch:
     expected: where each partition stands; None: anywhere, its position is locked and left as it is.
     note: what else belongs in the last transaction, told what all of them did.
     exchanging: keys take unique values from one another, or so it seems: rows give up first what they are to lose.
+    left_out: frames of which every key has been read since (`consumers.seen`).
     """
 
     move: Move
@@ -57,6 +58,7 @@ class Batch:
     steps: dict[int, Advance]
     note: Callable[[Connection, Result], None] | None = None
     exchanging: bool = False
+    left_out: list[Frame] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ class Converger:
         locks and compares the positions again; the position is advanced once all of them are done, with the dead
         letters. Idempotence makes the order of these transactions irrelevant.
         """
-        endless = self._echo.endless(batch.keys, batch.frames)
+        endless = self._echo.endless(batch)
         result = Result(keys=len(batch.keys), letters=endless)
         keys = [key for key in batch.keys if key not in {each.key for each in endless}] if endless else list(batch.keys)
         try:

@@ -8,8 +8,8 @@ service's own transactions alone ask for, again and again, is left alone after R
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from cdc import pgoutput, rows
 from cdc.frame import Frame
@@ -18,6 +18,9 @@ from consumers.dead_letters import Key, Letter
 from sql.connection import Connection
 from sql.effects import read_effects
 from sql.model import Move
+
+if TYPE_CHECKING:
+    from consumers.converge import Batch
 
 ROUNDS: Final = 20  # in which a chain of changes that does come to an end has come to it
 _LOOK = 30.0  # seconds between looks at the target's triggers
@@ -54,34 +57,36 @@ class Echo:
                 self._older, self._newer = self._newer, set()
             self._newer.add(int(row[0]) & 0xFFFFFFFF)
 
-    def endless(self, keys: Mapping[Key, tuple[int, int]], frames: Sequence[Frame]) -> list[Letter]:
+    def endless(self, batch: Batch) -> list[Letter]:
         """A dead letter for each key of a batch that has come back ROUNDS times with nobody else asking for it."""
-        if not self.look() or not frames:
+        if not self.look():
             return []
-        mine: set[bytes] = set()
-        for frame in frames:
-            if any(self._is_own(it.xid) for it in frame.transactions()):
-                mine.update(*(found for xid, found in _changed(frame, self._move.name) if self._is_own(xid)))
-        self._count(mine, keys)
-        found = {key for key in mine if self._rounds.get(key, 0) >= ROUNDS and decode_key(key) in keys}
-        if found:
-            for frame in frames:
-                found.difference_update(
-                    *(told for xid, told in _changed(frame, self._move.name) if not self._is_own(xid))
-                )
-        for key in found:
+        mine, others = self._asked([*batch.frames, *batch.left_out])
+        for key in [
+            key for key in self._rounds if key in others or (key not in mine and decode_key(key) in batch.keys)
+        ]:
             del self._rounds[key]
-        return [self._letter(decode_key(key), *keys[decode_key(key)]) for key in sorted(found)]
-
-    def _count(self, mine: set[bytes], keys: Mapping[Key, tuple[int, int]]) -> None:
-        """One more round for these keys; those of the batch that somebody else asked for begin anew."""
-        for key in [key for key in self._rounds if key not in mine and decode_key(key) in keys]:
-            del self._rounds[key]
-        for key in mine:
+        for key in mine - others:
             self._rounds[key] = self._rounds.get(key, 0) + 1
         if len(self._rounds) > _REMEMBERED:
             most = sorted(self._rounds.items(), key=lambda each: -each[1])
             self._rounds = dict(most[: _REMEMBERED // 2])
+        found = sorted(key for key in mine if self._rounds.get(key, 0) >= ROUNDS and decode_key(key) in batch.keys)
+        for key in found:
+            del self._rounds[key]
+        return [self._letter(decode_key(key), *batch.keys[decode_key(key)]) for key in found]
+
+    def _asked(self, frames: Sequence[Frame]) -> tuple[set[bytes], set[bytes]]:
+        """The keys that own transactions changed, and those of them, or with rounds, that others did."""
+        mine: set[bytes] = set()
+        others: set[bytes] = set()
+        for frame in frames:
+            if not any(self._is_own(it.xid) for it in frame.transactions()):
+                others.update(self._rounds.keys() & frame.keys)
+                continue
+            for xid, keys in _changed(frame, self._move.name):
+                (mine if self._is_own(xid) else others).update(keys)
+        return mine, others
 
     def _letter(self, key: Key, partition: int, offset: int) -> Letter:
         message = (
