@@ -47,9 +47,8 @@ class Known:
         decided = decisions.standing(self.writer, self.move, [it.key for it in seen])
         if not decided:
             return set()
-        with self.comparison.snapshot(
-            lock_ms=BRIEF_LOCK_MS
-        ):  # a look at some columns must know the decision about all of them
+        # A look at some columns must know the decision about all of them.
+        with self.comparison.snapshot(lock_ms=BRIEF_LOCK_MS):
             now = self.comparison.observed(list(decided))
         kept = {key for key, it in now.items() if decided[key].holds(it)}
         self.void |= {key: each for key, each in decided.items() if key not in kept}
