@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.memory import peak
 from bench.stage import Stage, stage
@@ -17,18 +19,19 @@ SOURCE, INTO = "b.stock_financial", "b.back"
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What one command read of the log, in how many seconds, and its resident peak."""
+    """What one command read of the log, in how many seconds; its resident peak, and that of its files without a name."""
 
     what: str
     megabytes: float
     records: int
     seconds: float
     peak: float
+    files: float
 
     def line(self) -> str:
         return (
             f"{self.what:<44} {self.seconds:.1f} s, {self.megabytes / self.seconds:.1f} MB/s of {self.megabytes:,.0f} MB"
-            f" in {self.records:,} records, {self.peak:.0f} MB resident at most"
+            f" in {self.records:,} records, {self.peak:.0f} MB resident and {self.files:.0f} MB of files at most"
         )
 
 
@@ -38,11 +41,11 @@ def restore(server: str, log: str, rows: int = 600_000) -> list[Past]:
     for count in (rows // 3, rows):
         with _logged(server, log, count) as (made, megabytes, records):
             arguments = ("restore", SOURCE, "--at", made.lsn(), "--into", INTO)
-            seconds, most = _run(made, *arguments)
-            found.append(Past(f"restore {count:,} rows, {2 * count:,} changes", megabytes, records, seconds, most))
+            what = f"restore {count:,} rows, {2 * count:,} changes"
+            found.append(Past(what, megabytes, records, *_run(made, *arguments)))
             print(found[-1].line(), flush=True)
-            query = f"SELECT count(*) FROM (TABLE {SOURCE} EXCEPT ALL TABLE {INTO}) d"
-            assert made.conn.execute(query.encode()).fetchone() == (0,)
+            query = f"SELECT (SELECT count(*) FROM {INTO}), count(*) FROM (TABLE {SOURCE} EXCEPT ALL TABLE {INTO}) d"
+            assert made.conn.execute(query.encode()).fetchone() == (count, 0)
     return found
 
 
@@ -53,9 +56,8 @@ def history(server: str, log: str, rows: int = 600_000) -> list[Past]:
         with _logged(server, log, count) as (made, megabytes, records):
             row = made.conn.execute("SELECT min(id::text) FROM b.numbered").fetchone()
             assert row is not None
-            seconds, most = _run(made, "history", "stock", row[0])
             what = f"history of a key among {count:,}"
-            found.append(Past(what, megabytes / 4, records // 4, seconds, most))
+            found.append(Past(what, megabytes / 4, records // 4, *_run(made, "history", "stock", row[0])))
             print(found[-1].line(), flush=True)
     return found
 
@@ -67,20 +69,21 @@ def _logged(server: str, log: str, rows: int) -> Iterator[tuple[Stage, float, in
         plan = made.folder / "plan.toml"
         plan.write_text(plan.read_text() + 'backfill = "rows"\n')
         made.prepare()
-        with made.process("capture"):
+        with made.process("capture") as capture:
             with made.process("backfill") as child:
-                child.wait()
+                assert child.wait() == 0, f"backfill ended with {child.returncode}"
             for _ in range(2):
                 made.load_whole()
-            _captured(made, made.lsn())
+            _captured(made, made.lsn(), capture)
             move = made.plan.move("stock")
             outlook = look(made.log, move, stretch.whole(made.log, move))
             yield made, outlook.bytes / 1e6, outlook.records
 
 
-def _captured(made: Stage, lsn: str) -> None:
+def _captured(made: Stage, lsn: str, capture: subprocess.Popen[bytes]) -> None:
     """Wait until the slot is confirmed up to an LSN: the log has all before it."""
     while True:
+        assert capture.poll() is None, f"capture ended with {capture.returncode}"
         row = made.conn.execute(
             "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", (lsn, made.plan.slot)
         ).fetchone()
@@ -89,13 +92,20 @@ def _captured(made: Stage, lsn: str) -> None:
         time.sleep(0.05)
 
 
-def _run(made: Stage, *command: str) -> tuple[float, float]:
-    """Seconds, and megabytes resident at most, of one command."""
-    started, most = time.perf_counter(), 0.0
+def _run(made: Stage, *command: str) -> tuple[float, float, float]:
+    """Seconds of one command, and megabytes that it had at most: resident, and in files without a name."""
+    started, most, files = time.perf_counter(), 0.0, 0.0
     with made.process(*command) as child:
         while child.poll() is None:
             with suppress(AssertionError, OSError):  # it ends in between
                 most = max(most, peak(child.pid))
+                files = max(files, _nameless(child.pid))
             time.sleep(0.02)
         assert child.returncode == 0, f"{command} ended with {child.returncode}"
-        return time.perf_counter() - started, most
+        return time.perf_counter() - started, most, files
+
+
+def _nameless(process: int) -> float:
+    """Megabytes on disk of the files that a process has open and that have no name any more."""
+    opened = (each for each in Path(f"/proc/{process}/fd").iterdir() if str(each.readlink()).endswith(" (deleted)"))
+    return sum(each.stat().st_blocks * 512 for each in opened) / 1e6

@@ -154,6 +154,7 @@ class Session:
             self._begin()
             self._loop(stream, stop)
             self._settle(stop)
+            stream.end()
         finally:
             stream.close()
 

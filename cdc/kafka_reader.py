@@ -22,9 +22,10 @@ from kafka.net.selector import NetworkSelector
 from kafka.protocol.consumer import FetchRequest
 from kafka.record import MemoryRecords
 
-from cdc.kafka_errors import as_cutover, translated
+from cdc.kafka_errors import as_cutover, passing, translated
 from cdc.log import Record
 from sql.errors import CutoverError, Gap, Refused
+from sql.retry import for_a_while
 
 BY_TOPIC_ID = 13  # the first version of Fetch that names topics by their id
 WAIT_MS = 100  # how long a broker holds a fetch open for records to come; new partitions wait for it, at most
@@ -96,7 +97,7 @@ class KafkaReader:
         wanted = {TopicPartition(*place): offset for place, offset in positions.items()}
         if any(place not in self._places for place in wanted):
             with translated(self._address, "looking for topics"):
-                self._refresh({place.topic for place in wanted})
+                self._learn({place.topic for place in wanted})
         places = {}
         for place, offset in wanted.items():
             known = self._places.get(place)
@@ -268,6 +269,11 @@ class KafkaReader:
         for place, known in self._places.items():
             if self._topic_id(place) != known.topic_id:
                 raise self._gap(place, "the topic was deleted and re-created")
+
+    def _learn(self, topics: set[str]) -> None:
+        """Ask until it is answered: where nobody has read for longer than a request may take, those on their way are
+        past their time, and the connection goes with them, and the question too."""
+        for_a_while(self._patience, passing, lambda: self._refresh(topics))
 
     def _refresh(self, topics: set[str]) -> None:
         cluster = self._manager.cluster

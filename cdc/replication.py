@@ -15,6 +15,7 @@ from sql.connection import connect_replication
 from sql.errors import Busy, Gap, Unreachable
 
 XLOG_HEADER = 25  # bytes before the logical message: 'w', start LSN, end LSN, send time
+END = 5.0  # seconds
 _KEEPALIVE = struct.Struct("!QqB")
 _FEEDBACK = struct.Struct("!cQQQqB")
 
@@ -124,6 +125,19 @@ class ReplicationStream:
         if "replication slot" in message and ("invalidat" in message or "obsolete" in message):
             return Gap(f"the slot was lost: {message}", cure="cutover heal")
         return Unreachable(f"the replication stream ended: {message or 'the server closed it'}")
+
+    def end(self) -> None:
+        """Wait until the server has taken what it was told last, a few seconds at most. One that is sending when its
+        connection is closed ends, and what it has not read of ours is lost."""
+        deadline = time.monotonic() + END
+        try:
+            self.pgconn.put_copy_end()
+            self.pgconn.flush()
+            while (size := self.pgconn.get_copy_data(1)[0]) >= 0 and time.monotonic() < deadline:
+                if size == 0:
+                    self.wait(0.1)
+        except (psycopg.OperationalError, Unreachable):
+            return  # the next session reads again from where the slot stands
 
     def close(self) -> None:
         self.pgconn.finish()

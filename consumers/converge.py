@@ -13,6 +13,8 @@ from cdc.frame import Frame
 from cdc.tail import set_back
 from consumers import dead_letters, positions
 from consumers.dead_letters import Key, Letter
+from consumers.echo import Echo
+from consumers.exchange import TAKEN, Exchange
 from consumers.positions import Advance, Locked
 from consumers.visibility import Past, wait_visible
 from sql import faultpoints, render
@@ -26,8 +28,6 @@ _MAX_STATEMENTS = 32  # variants by changed columns before all columns are compa
 _LOCK_ATTEMPTS = 8  # for a single key that the application keeps locked, before the batch starts anew
 _MAX_LETTERS = 10_000  # of one batch: more is not bad data but a wrong plan
 
-# Errors of the data (appendix A): the key is at fault, not the statement and not the server.
-_DATA_ERRORS = ("21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0")
 # Waits add up, and rows stay locked meanwhile: who has locked one row must not wait for another, or the application,
 # waiting for the first, reaches its deadlock_timeout before we reach our lock_timeout (A5). A lone key may wait.
 _HARDLY_WAIT = "SET LOCAL lock_timeout = '5ms'"
@@ -46,6 +46,8 @@ class Batch:
     frames: the frames that the keys came from; their transactions must be visible first.
     expected: where each partition stands; None: anywhere, its position is locked and left as it is.
     note: what else belongs in the last transaction, told what all of them did.
+    exchanging: keys take unique values from one another, or so it seems: rows give up first what they are to lose.
+    left_out: frames of which every key has been read since (`consumers.seen`).
     """
 
     move: Move
@@ -55,6 +57,8 @@ class Batch:
     expected: dict[int, int | None]
     steps: dict[int, Advance]
     note: Callable[[Connection, Result], None] | None = None
+    exchanging: bool = False
+    left_out: list[Frame] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -94,6 +98,9 @@ class Converger:
         self._statements: dict[tuple[TargetColumn, ...], str] = {}
         self._past = Past.read(conn)
         self._annotate = render.bind(move.annotate_sql, move) if move.annotate_sql else None
+        self._exchange = Exchange(conn, move, digest, self._whole)
+        self._echo = Echo(conn, move)
+        self._dead = False  # were there letters, when positions were locked last?
 
     def apply(self, batch: Batch) -> Result:
         """Lock, wait for visibility, converge, advance, commit.
@@ -102,8 +109,9 @@ class Converger:
         locks and compares the positions again; the position is advanced once all of them are done, with the dead
         letters. Idempotence makes the order of these transactions irrelevant.
         """
-        result = Result(keys=len(batch.keys))
-        keys = list(batch.keys)
+        endless = self._echo.endless(batch)
+        result = Result(keys=len(batch.keys), letters=endless)
+        keys = [key for key in batch.keys if key not in {each.key for each in endless}] if endless else list(batch.keys)
         try:
             self._transaction(batch, keys, result, last=True)
         except psycopg.Error as error:
@@ -111,6 +119,9 @@ class Converger:
             self._transaction(batch, [], result, last=True)
             result.locked = None
         faultpoints.reached("consume.after-commit")
+        if batch.steps and (self._dead or result.letters):  # a replay leaves it to the consumers
+            healed = self._exchange.again(fresh=any(each.sqlstate in TAKEN for each in result.letters))
+            result.letters = [each for each in result.letters if each.key not in healed]
         return result
 
     def _transaction(self, batch: Batch, keys: Sequence[Key], result: Result, *, last: bool) -> None:
@@ -118,14 +129,19 @@ class Converger:
         try:
             locked = positions.lock(self.conn, batch.move, batch.expected, self.digest)
             self._see(locked, batch)
+            self._dead = locked.dead
             if keys:
                 faultpoints.reached("consume.before-converge")
                 waiting = dead_letters.waiting(self.conn, batch.move, keys) if locked.dead else {}
-                done = self._converge(keys, batch, everything=bool(waiting))
+                freed = self._exchange.free(keys) if batch.exchanging and len(keys) > 1 else (0, 0)
+                done = self._converge(keys, batch, everything=bool(waiting) or batch.exchanging)
+                done.updated, done.deleted = done.updated + freed[0], done.deleted + freed[1]
                 duplicates = {letter.key for letter in done.letters}
                 dead_letters.resolve(self.conn, [each for each, key in waiting.items() if key not in duplicates])
             else:
                 done = Result()
+            if done.changed:
+                self._echo.wrote()
             faultpoints.reached("consume.before-commit")
             if last:
                 dead_letters.record(self.conn, batch.move, [*result.letters, *done.letters])
@@ -178,6 +194,12 @@ class Converger:
             self.conn.execute(self._annotate.encode(), parameters, prepare=True)
         return result
 
+    def _whole(self, keys: Sequence[Key]) -> set[Key]:
+        """Converge all columns, within the caller's transaction; the keys of which the mapping yields several rows."""
+        return {
+            each.key for each in self._converge(keys, Batch(self.move, {}, set(), [], {}, {}), everything=True).letters
+        }
+
     def _statement(self, columns: tuple[TargetColumn, ...]) -> str:
         statement = self._statements.get(columns)
         if statement is None:
@@ -195,7 +217,7 @@ class Converger:
                 return
         elif transient(error):
             raise error
-        elif state.startswith(_DATA_ERRORS):
+        elif dead_letters.of_the_data(error):
             if len(keys) <= 1:
                 result.letters += [dead_letters.letter(error, key, *batch.keys[key]) for key in keys]
                 if not keys:
@@ -208,11 +230,14 @@ class Converger:
         else:
             raise error
         middle = len(keys) // 2
-        for half in (keys[:middle], keys[middle:]):
+        portions = [keys[:middle], keys[middle:]]
+        if state in TAKEN and not batch.exchanging:
+            batch.exchanging, portions = True, [keys]
+        for portion in portions:
             try:
-                self._transaction(batch, half, result, last=False)
+                self._transaction(batch, portion, result, last=False)
             except psycopg.Error as again:
-                self._recover(again, batch, half, result)
+                self._recover(again, batch, portion, result)
 
     def _insist(self, batch: Batch, keys: Sequence[Key], result: Result) -> None:
         for attempt in range(_LOCK_ATTEMPTS):

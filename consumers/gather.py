@@ -73,6 +73,8 @@ def gather(move: Move, partitions: Sequence[Partition], limit: int, seen: Seen, 
                 if keys:
                     batch.sources.update(frame.sources)
                     batch.frames.append(frame)
+                else:
+                    batch.left_out.append(frame)
         found.taken.append((partition, count))
         batch.expected[partition.lease.partition] = partition.offset
         batch.steps[partition.lease.partition] = Advance(partition.frames[count - 1][0] + 1, lsn, time, None)

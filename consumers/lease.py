@@ -40,6 +40,7 @@ class Leases:
         self.workers = 0  # that shared the partitions when it was looked at last
         self.short = False  # fewer are held than a fair share
         conn.execute(_PRESENT, (plan.name,))
+        conn.execute(load("consume/begin"), (plan.name,))  # before anything is read
 
     def rebalance(self) -> tuple[set[Lease], set[Lease]]:
         """Take what is free up to a fair share, give back what is above it; returns (taken, given back).

@@ -3,7 +3,8 @@
 Harmless by construction: converge reads the truth, so what is right stays as it is, and nothing goes back in time.
 The keys of a batch are converged under the lock of their partitions' positions, which consumers of the same keys take
 too: still one writer for each key at a time. How far it came is written with the data, so that it goes on where it
-was killed, and the rows that it changed are counted exactly.
+was killed, and the rows that it changed are counted exactly. A key that it has made right is right for every change
+further on that it could see (`consumers.seen`): of many changes of one key, most cost their reading alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from consumers.dead_letters import Key
 from consumers.outlook import check_topic
 from consumers.prefetch import Fetched
 from consumers.reading import Reading, readable
+from consumers.seen import Seen
 from consumers.worker import SESSION
 from sql.connection import Connection, connect, own
 from sql.errors import Busy
@@ -32,6 +34,7 @@ from sql.files import load
 from sql.model import Move, Plan
 
 FIRST_BATCH, MAX_BATCH = 2_000, 20_000  # keys converged in one transaction
+REMEMBERED: Final = 32 << 20  # bytes of keys that are right already, about: twice is held
 TARGET_SECONDS: Final = 0.15  # a batch's: live changes of its partitions wait for it, at most
 _ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('cutover.replay.' || %s || '.' || %s, 0))"
 
@@ -131,23 +134,31 @@ class Replayer:
 
     def _work(self, conn: Connection, task: _Task, chosen: set[bytes] | None, done: Replayed) -> None:
         converger = Converger(conn, self.move, "replay", self.plan.digest)
+        seen = Seen(self.move, REMEMBERED)
         reading = Reading(self.log, self.move, task.at)
         try:
             for fetched in reading.until(task.ends, self.stop):
-                self._converge(converger, task, fetched, chosen, done)
+                self._converge(converger, seen, task, fetched, chosen, done)
                 self.progress(task.total - task.left(), task.total)
         finally:
             reading.close()
 
     def _converge(
-        self, converger: Converger, task: _Task, fetched: Sequence[Fetched], chosen: set[bytes] | None, done: Replayed
+        self,
+        converger: Converger,
+        seen: Seen,
+        task: _Task,
+        fetched: Sequence[Fetched],
+        chosen: set[bytes] | None,
+        done: Replayed,
     ) -> None:
-        """Converge what was read, slice by slice; the last slice notes how far that is."""
+        """Converge what was read and this run has not read the mapping for since, slice by slice; the last slice notes
+        how far that is."""
         frames = [(each, readable(self.move, each)) for each in fetched]
         keys: dict[bytes, tuple[int, int]] = {}
         for each, found in frames:
             place = (each.partition, each.offset)
-            keys.update((key, place) for key in found.keys if chosen is None or key in chosen)
+            keys.update((key, place) for key in seen.unseen(found) if chosen is None or key in chosen)
             task.at[each.partition] = each.offset + 1
         ordered = sorted(keys)
         portions = [ordered[at : at + self.limit] for at in range(0, len(ordered), self.limit)] or [[]]
@@ -173,6 +184,8 @@ class Replayer:
                 )
             )
             reached("replay.after-commit")
+            if result.locked is not None and not result.letters:
+                seen.remember(portion, (), result.locked)
             self._adapt(result, time.monotonic() - begun)
             done.dead_letters += len(result.letters)
 

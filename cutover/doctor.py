@@ -102,8 +102,8 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
         check(conn)
         status = read_status(conn, folder.name, log)
     except Refused as error:
-        cure, hint = error.cure or "cutover prepare", error.hint or ""
-        yield Problem("broken", str(error.args[0]), "nothing can run before `prepare`", cure, hint=hint)
+        why = "nothing can run before `prepare`" if error.cure else "another installation has prepared it since"
+        yield Problem("broken", str(error.args[0]), why, error.cure or "", hint=error.hint or "")
         return
     first: dict[str, tuple[str, str]] = {}  # what a halt needs besides heal
     if plan is not None:

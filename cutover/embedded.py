@@ -127,15 +127,22 @@ class ThrowawayPostgres:
 
     Without `tcp` it listens on a socket in its folder only, which nobody but its owner and root can reach; with `tcp`
     also on a free port of 127.0.0.1, with a password. `binaries` is the folder of initdb and postgres (default: the
-    `demo` extra's), `settings` are added to the configuration.
+    `demo` extra's), `settings` are added to the configuration, `parent` is where its folder is made (default: the
+    temporary folder).
 
     Errors: UsageError (no binaries), CutoverError (it does not start; with the end of its log).
     """
 
     def __init__(
-        self, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None, tcp: bool = False
+        self,
+        *,
+        binaries: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        tcp: bool = False,
+        parent: Path | None = None,
     ) -> None:
         self._binaries = binaries
+        self._parent = parent
         self._settings = {**_SETTINGS, **(settings or {})}
         self._tcp = tcp
         self._user = _unprivileged_user()
@@ -147,7 +154,7 @@ class ThrowawayPostgres:
 
     def __enter__(self) -> Self:
         binaries = self._binaries or wheel_binaries()
-        self._folder = _private_folder(self._user)
+        self._folder = _private_folder(self._user, self._parent)
         self._guard = Guard(self._folder, end_with="QUIT")
         try:
             self._binaries = self._reachable(binaries)
@@ -390,9 +397,9 @@ def _copy_readable(source: Path, target: Path) -> None:
             path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
 
 
-def _private_folder(user: pwd.struct_passwd | None) -> Path:
+def _private_folder(user: pwd.struct_passwd | None, wanted: Path | None = None) -> Path:
     """A new folder which only `user` (and root) can enter, with a path short enough for a socket."""
-    for parent in dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"]):
+    for parent in dict.fromkeys([str(wanted or tempfile.gettempdir()), tempfile.gettempdir(), "/tmp", "/var/tmp"]):
         if len(parent) > 60 or not os.access(parent, os.W_OK | os.X_OK):
             continue
         if user is not None and not _succeeds(["/bin/sh", "-c", 'cd "$0"', parent], user):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import psycopg
 
 from reconcile.chunk import Key
-from reconcile.session import Session, of_data
+from reconcile.session import Session, of_data, patiently
 from sql.pairs import Side
 
 BOTH: tuple[Side, Side] = ("legacy", "consolidated")
@@ -28,7 +29,7 @@ class Bounds(Session):
     def next_bound(self, sides: Sequence[Side], low: Key | None, keys: int) -> Key | None:
         """The end of the next chunk: so many keys on, on the larger side, or where that has no more, on the other."""
         for side in sides:
-            if (bound := self._try_bound(side, low, None, keys)) is not None:
+            if (bound := patiently(partial(self._try_bound, side, low, None, keys))) is not None:
                 return bound
         return None
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import psycopg
 
 from reconcile.bounds import BOTH, Bounds, bounds
 from reconcile.chunk import Chunk, Failed, Key
 from reconcile.pace import MOST_KEYS, Pace
-from reconcile.session import FAILS, of_data
+from reconcile.session import BRIEF_LOCK_MS, FAILS, TOO_LONG_MS, of_data, patiently
 from reconcile.single import Singles
 from reconcile.verdicts import Observation
 from sql import faultpoints
@@ -19,7 +20,6 @@ from sql.errors import CutoverError
 from sql.pairs import Side
 
 MOST_DIFFERENCES: Final = 5000  # of one chunk; a chunk with more is split, so that memory stays flat
-_MOST_LOCKED: Final = 12  # times that a chunk may run into `lock_timeout`: a minute
 
 
 class Comparison(Bounds, Singles):
@@ -33,8 +33,9 @@ class Comparison(Bounds, Singles):
         self.calibrate(pace, sides)
         low = after
         while True:
-            high = self.next_bound(sides, low, pace.keys)
-            yield from self.range(low, high, pace, sides, on_split)
+            keys = pace.keys
+            high = self.next_bound(sides, low, keys)
+            yield from self.range(low, high, keys, pace, sides, on_split)
             if high is None:
                 return
             low = high
@@ -51,49 +52,66 @@ class Comparison(Bounds, Singles):
         pace.expect(*costs)
 
     def range(
-        self, low: Key | None, high: Key | None, pace: Pace, sides: Sequence[Side], on_split: Callable[[], None]
-    ) -> Iterator[Chunk | Failed]:
-        """One chunk; in parts where it has too many differences, takes too long, or holds a row that fails."""
-        waiting: list[tuple[Key | None, Key | None]] = [(low, high)]
-        locked = 0
+        self, low: Key | None, high: Key | None, keys: int, pace: Pace, sides: Sequence[Side],
+        on_split: Callable[[], None],
+    ) -> Iterator[Chunk | Failed]:  # fmt: skip
+        """One chunk of about `keys`; in parts where it has too many differences, takes too long, or holds a row that
+        fails."""
+        waiting: list[tuple[Key | None, Key | None, int]] = [(low, high, keys)]
         while waiting:
-            low, high = waiting.pop()
-            try:
-                chunk = self.compare(low, high)
-            except psycopg.errors.LockNotAvailable:
-                locked += 1
-                if locked == _MOST_LOCKED:
-                    raise
-                waiting.append((low, high))  # somebody takes ACCESS EXCLUSIVE for a moment: let it pass
+            low, high, keys = waiting.pop()
+            size = pace.keys
+            if pace.too_many(keys) and (cut := self._cut(low, high, size, sides)) is not None:
+                on_split()
+                waiting += [(cut, high, max(1, keys - size)), (low, cut, size)]
                 continue
+            limit = pace.limit(keys)
+            try:
+                # Somebody takes ACCESS EXCLUSIVE for a moment: it is let pass.
+                chunk = patiently(partial(self.compare, low, high, limit))
             except psycopg.Error as error:
                 if not (isinstance(error, psycopg.errors.QueryCanceled) or of_data(error)):
                     raise
+                if limit is not None and not of_data(error):
+                    pace.given_up(keys)
+                    waiting.append((low, high, keys))
+                    continue
                 on_split()
                 middle = self.middle(low, high, sides)
                 if middle is None:
                     yield self._failed(low, high, error)
                 else:
                     pace.split(too_long=not of_data(error))
-                    waiting += [(middle, high), (low, middle)]
+                    waiting += [(middle, high, keys // 2), (low, middle, keys // 2)]
                 continue
             if chunk is None:
                 on_split()
                 middle = self.middle(low, high, sides)
                 if middle is None:
                     raise CutoverError(f"the keys {low} … {high} cannot be split")
-                waiting += [(middle, high), (low, middle)]
+                waiting += [(middle, high, keys // 2), (low, middle, keys // 2)]
                 continue
             # Rows of others cost their part too: ranges are cut by all rows, whoever's they are.
             pace.learn(chunk.pairs + chunk.others if self.pairs.where is None else pace.keys, chunk.seconds)
             yield chunk
 
-    def compare(self, low: Key | None, high: Key | None) -> Chunk | None:
-        """Compare the keys in (low, high] in one snapshot; None when too many differ to be taken at once."""
+    def _cut(self, low: Key | None, high: Key | None, keys: int, sides: Sequence[Side]) -> Key | None:
+        """The key so many places behind `low`, where that leaves some of (low, high] behind it."""
+        for side in sides:
+            if (cut := patiently(partial(self._try_bound, side, low, high, keys))) is not None:
+                return None if cut == high else cut
+        return None
+
+    def compare(self, low: Key | None, high: Key | None, limit: float | None = None) -> Chunk | None:
+        """Compare the keys in (low, high] in one snapshot; None when too many differ to be taken at once.
+
+        Raises psycopg.errors.QueryCanceled when it takes longer than `limit` seconds (None: than a snapshot may).
+        """
         started = time.monotonic()
         ends = {"low": low is not None, "high": high is not None}
         given = bounds(low, high)
-        with self.snapshot():
+        limit_ms = TOO_LONG_MS if limit is None else round(1000 * limit)
+        with self.snapshot(limit_ms, BRIEF_LOCK_MS):
             row = self._one(self.pairs.chunk(**ends), {**given, "cap": MOST_DIFFERENCES})
             legacy, consolidated, others, pairs, kept, number, keys = row
             if number > MOST_DIFFERENCES:
@@ -120,8 +138,13 @@ class Comparison(Bounds, Singles):
         """
         sql = self.pairs.drawn(low=low is not None, high=high is not None, capped=most is not None)
         given = {**bounds(low, high), "seed": seed, "below": below, "cap": most}
-        with self.snapshot():
-            count, found = self._one(sql, given)
+
+        def attempt() -> tuple[int, list[Any]]:
+            with self.snapshot(lock_ms=BRIEF_LOCK_MS):
+                count, found = self._one(sql, given)
+                return count, found
+
+        count, found = patiently(attempt)
         return count, [(int(hashed), tuple(key)) for hashed, *key in found]
 
     def null_keys(self, side: Side, limit_ms: int) -> int:

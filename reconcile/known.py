@@ -12,7 +12,7 @@ from reconcile.chunk import Key
 from reconcile.decisions import Decision
 from reconcile.diff import Comparison
 from reconcile.progress import Progress
-from reconcile.session import of_data
+from reconcile.session import BRIEF_LOCK_MS, of_data, patiently
 from reconcile.verdicts import Observation
 from sql.connection import Connection
 from sql.files import load
@@ -47,7 +47,8 @@ class Known:
         decided = decisions.standing(self.writer, self.move, [it.key for it in seen])
         if not decided:
             return set()
-        with self.comparison.snapshot():  # a look at some columns must know the decision about all of them
+        # A look at some columns must know the decision about all of them.
+        with self.comparison.snapshot(lock_ms=BRIEF_LOCK_MS):
             now = self.comparison.observed(list(decided))
         kept = {key for key, it in now.items() if decided[key].holds(it)}
         self.void |= {key: each for key, each in decided.items() if key not in kept}
@@ -64,9 +65,13 @@ class Known:
 
     def _observed(self, keys: Sequence[Key]) -> dict[Key, Observation]:
         """Both sides of the keys, each in a short snapshot; those for which the mapping fails are left out."""
-        try:
-            with self.comparison.snapshot():
+
+        def attempt() -> dict[Key, Observation]:
+            with self.comparison.snapshot(lock_ms=BRIEF_LOCK_MS):
                 return self.comparison.observed(keys)
+
+        try:
+            return patiently(attempt)
         except psycopg.Error as error:
             if not of_data(error):
                 raise

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import Final
 
 MOST_KEYS: Final = 500_000
 _FEWEST_KEYS: Final = 500
 _GROWTH: Final = 12  # a chunk is at most so many times the one that it is told from
 _AIM: Final = 0.5  # seconds that a chunk should take; leaves room below one second
-
+_LIMIT: Final = 0.9  # seconds after which a chunk larger than any in time is given up
+_FEW: Final = 2  # a chunk below such a part of what they are is none to learn from
+_LARGER: Final = 1.25  # so many times as large as chunks are now is too much
 
 _IN_TIME: Final = 1.2  # of that time
 _FAR_TOO_LONG: Final = 2.0
@@ -47,6 +50,8 @@ class Pace:
     fewest: int = _FEWEST_KEYS
     aim: float = _AIM
     most: int = MOST_KEYS
+    _tried: bool = False  # a first chunk was given up, whatever its size
+    _in_time: int = 0  # keys of the largest chunk that was
     _known: _Taken | None = None  # the latest chunk that was in time; before there is one, the latest that was worth it
 
     def expect(self, few: tuple[int, float], many: tuple[int, float]) -> None:
@@ -60,13 +65,43 @@ class Pace:
         """A chunk of so many keys took so long."""
         if keys <= 0:
             return
-        wanted = keys * max(0.5, (self.aim / max(seconds, 0.001)) ** 0.7)
-        self._judge(_Taken(keys, seconds, in_time=seconds <= _IN_TIME * self.aim))
+        times = self.aim / max(seconds, 0.001)
+        wanted = keys * (times if times > 1 else max(0.5, times**0.7))  # too large is given up in time, see `limit`
+        now = _Taken(keys, seconds, in_time=seconds <= _IN_TIME * self.aim)
+        if now.in_time and keys < self.keys // _FEW:
+            return  # the last of a range: it was cut by what is left, and tells of no larger one
+        self._judge(now)
         self.keys = int(min(max(min(self.fewest, 2 * keys), wanted), keys * _GROWTH, self.most))
+
+    def limit(self, keys: int) -> float | None:
+        """Seconds after which a chunk of so many keys is to be given up; None: let it take what it takes.
+
+        PostgreSQL may go about a larger chunk another way, at many times the cost, and only trying tells. What has been
+        in time before is not given up: load makes it slow, and cutting it would add to that.
+        """
+        if not self._in_time:
+            return None if self._tried or self._known else _LIMIT
+        return _LIMIT if keys > self._in_time else None
+
+    def too_many(self, keys: int) -> bool:
+        """Is a range of so many keys one to be cut, since it was measured out when chunks were larger?"""
+        return keys > _LARGER * self.keys
+
+    def given_up(self, keys: int) -> None:
+        """A chunk of so many keys was given up: back to what was in time, and no more than half-way up again."""
+        self._tried = True
+        if not self._in_time:
+            self.keys = max(1, keys // 2)
+            return
+        self.most = max(_FEWEST_KEYS, min(self.most, isqrt(self._in_time * keys)))
+        self.fewest = min(self.fewest, self._in_time)
+        self.keys = min(self.keys, self._in_time, keys * 3 // 4)  # so that `too_many` says so of these
 
     def _judge(self, now: _Taken) -> None:
         """Was it worth its size?"""
         known = self._known
+        if now.in_time:
+            self._in_time = max(self._in_time, now.keys)
         if known is None or now.in_time:
             self._known = now
             self.most = min(MOST_KEYS, int(self.most * _FORGIVEN) + 1)

@@ -18,6 +18,7 @@ from sql.pairs import Side
 
 _END: Final = None
 _AHEAD: Final = 1  # ranges that are begun beyond one for each session, while the first is taken
+_PARTS: Final = 3  # a last range is no less than such a part of one: each may read a source whole
 _HELD: Final = 2  # chunks of one range that wait to be taken; the range's session waits then, in no transaction
 
 
@@ -26,10 +27,10 @@ class Closed(Exception):
 
 
 class Found:
-    """What one session finds in the keys of (low, high], chunk by chunk, for one taker."""
+    """What one session finds in the keys of (low, high], about `keys` of them, chunk by chunk, for one taker."""
 
-    def __init__(self, low: Key | None, high: Key | None) -> None:
-        self.low, self.high = low, high
+    def __init__(self, low: Key | None, high: Key | None, keys: int) -> None:
+        self.low, self.high, self.keys = low, high, keys
         self._queue: Queue[Chunk | Failed | BaseException | None] = Queue(_HELD)
         self._ended = False
 
@@ -76,13 +77,13 @@ class Ranges:
             if self.closed or not self._more:
                 return None
             high, error = None, None
+            keys = self._size()
             try:
-                keys = self._size()
                 high = comparison.next_bound(self.sides, self._low, keys)
                 self._left -= keys
             except BaseException as failed:  # raised again where it is taken
                 error = failed
-            found = Found(self._low, high)
+            found = Found(self._low, high, keys)
             self._low, self._more = high, high is not None
             self._begun.append(found)
             self._changed.notify_all()
@@ -116,7 +117,7 @@ class Ranges:
     def _size(self) -> int:
         if self._left <= 0:  # more than the planner knew of
             return self.pace.keys
-        return min(self.pace.keys, max(self.pace.fewest, self._left // self.sessions))
+        return min(self.pace.keys, max(self.pace.fewest, self._left // self.sessions, self.pace.keys // _PARTS))
 
 
 class Parallel:
@@ -165,7 +166,7 @@ def _compare(comparison: Comparison, ranges: Ranges, on_split: Callable[[], None
     while (found := ranges.begin(comparison)) is not None:
         try:
             go_on()
-            for each in comparison.range(found.low, found.high, ranges.pace, ranges.sides, split):
+            for each in comparison.range(found.low, found.high, found.keys, ranges.pace, ranges.sides, split):
                 found.put(each)
                 go_on()
         except BaseException as error:  # raised again where it is taken

@@ -13,7 +13,7 @@ from reconcile.arrival import Arrival, Wait
 from reconcile.chunk import Cells, Failed, Key
 from reconcile.diff import Comparison
 from reconcile.known import Known
-from reconcile.session import FAILS, of_data
+from reconcile.session import BRIEF_LOCK_MS, FAILS, of_data, patiently
 from reconcile.verdicts import ACCEPTED, Circumstances, Judgement, Observation, judge, unproven
 from sql import faultpoints
 from sql.connection import Connection
@@ -95,10 +95,16 @@ class Prover:
     ) -> list[Outcome]:
         """Observe the keys once more and judge them; those still open keep the observation in their history.
 
-        A row that fails is isolated by bisection (A6); it could not be compared, and is counted so (R4).
+        A row that fails is isolated by bisection (A6); it could not be compared, and is counted so (R4). A table that
+        somebody locks for a moment is waited for.
         """
-        try:
+
+        def attempt() -> list[Outcome]:
+            self.arrival.pause(0)
             return self._judged(keys, histories, wait, final, list_cells)
+
+        try:
+            return patiently(attempt)
         except psycopg.Error as error:
             if not of_data(error):
                 raise
@@ -116,7 +122,7 @@ class Prover:
         state = wait.progress
         dead = self.known.dead()
         found: list[tuple[Observation, Judgement | None]] = []
-        with self.comparison.snapshot(limit_ms=60_000):
+        with self.comparison.snapshot(limit_ms=60_000, lock_ms=BRIEF_LOCK_MS):
             seen = self.comparison.observed(keys)
             faultpoints.reached("reconcile.in-proof")
             due = self.known.due(self.comparison, state)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 
@@ -14,6 +14,9 @@ from sql.connection import Connection, transient
 from sql.files import load
 from sql.model import Move
 from sql.pairs import Pairs
+from sql.retry import for_a_while
+
+T = TypeVar("T")
 
 SESSION = {
     "jit": "off",
@@ -24,7 +27,10 @@ SESSION = {
     "idle_in_transaction_session_timeout": "60s",
     "default_transaction_read_only": "on",
 }
-_TOO_LONG_MS = 5_000
+TOO_LONG_MS: Final = 5_000  # one statement of a snapshot
+_LOCK_MS: Final = 5_000
+BRIEF_LOCK_MS: Final = 1_000  # where a lock is waited for again and again: no snapshot is as old as the lock
+_LOCKED: Final = 60.0  # seconds that somebody may hold ACCESS EXCLUSIVE while a comparison waits
 FAILS = "a value of this row fails in the mapping"  # never the value itself
 # What only the data of a row can cause: bad values, constraints of domains, a sub-query with two rows, RAISE.
 _DATA = ("21", "22", "23", "38", "39", "54", "P0")
@@ -48,12 +54,19 @@ class Session:
         return type(self)(conn, self.move, pairs=self.pairs)
 
     @contextmanager
-    def snapshot(self, limit_ms: int = _TOO_LONG_MS) -> Iterator[Connection]:
-        """A short REPEATABLE READ READ ONLY transaction: every statement in it sees the same."""
+    def snapshot(self, limit_ms: int = TOO_LONG_MS, lock_ms: int = _LOCK_MS) -> Iterator[Connection]:
+        """A short REPEATABLE READ READ ONLY transaction: every statement in it sees the same.
+
+        A statement in it lasts `limit_ms` at most, and waits `lock_ms` for a lock.
+        """
         started = time.monotonic()
         with self.conn.transaction():
-            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self.conn.execute(f"SET LOCAL statement_timeout = {limit_ms:d}")
+            self.conn.execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+                # The lock's limit ends first, so that waiting for one is never taken for a statement that takes long.
+                f"SET LOCAL statement_timeout = {limit_ms:d}; SET LOCAL lock_timeout = {min(lock_ms, limit_ms // 2):d}",
+                prepare=False,
+            )
             yield self.conn
         self.longest = max(self.longest, time.monotonic() - started)
 
@@ -70,6 +83,14 @@ class Session:
 
     def _all(self, sql: str, parameters: dict[str, Any]) -> list[Any]:
         return self.conn.execute(sql.encode(), parameters, prepare=False).fetchall()
+
+
+def patiently(attempt: Callable[[], T]) -> T:
+    """`attempt()`, again while somebody has what it needs under ACCESS EXCLUSIVE, for a minute.
+
+    It is to begin outside any transaction. Raises psycopg.errors.LockNotAvailable after that.
+    """
+    return for_a_while(_LOCKED, lambda error: isinstance(error, psycopg.errors.LockNotAvailable), attempt)
 
 
 def of_data(error: psycopg.Error) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reconcile.chunk import Cells, Chunk, Key
-from reconcile.session import Session
+from reconcile.session import BRIEF_LOCK_MS, Session, patiently
 from reconcile.verdicts import Observation, state_of
 from sql.connection import Connection
 from sql.model import Move
@@ -79,8 +79,11 @@ class Singles(Session):
 
     def chosen(self, keys: Sequence[Key]) -> Chunk:
         """Compare these keys and no others, in one snapshot. A key that is on neither side does not count."""
+        return patiently(lambda: self._chosen(keys))
+
+    def _chosen(self, keys: Sequence[Key]) -> Chunk:
         started = time.monotonic()
-        with self.snapshot():
+        with self.snapshot(lock_ms=BRIEF_LOCK_MS):
             found = self.observed(keys)
             lsn = self.lsn()
         there = [seen for seen in found.values() if seen.legacy is not None or seen.consolidated is not None]

@@ -56,5 +56,5 @@ def latest() -> int:
 def _refuse_newer(at: int) -> None:
     if at > latest():
         raise Refused(
-            f"the control schema is of version {at}, this service knows {latest()}", cure="upgrade this installation"
+            f"the control schema is of version {at}, this service knows {latest()}", hint="upgrade this installation"
         )

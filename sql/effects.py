@@ -67,7 +67,7 @@ def _after(it: Understood, effect: Effect) -> tuple[Severity, str, str, str]:
     message = (
         f"the trigger {effect.name} of {effect.table} runs after the service's writes: what {effect.function} writes to"
         f" sources is streamed, what it writes to {it.spec.target} is not. One that gives a mapped column another value"
-        " each time would be answered for ever"
+        " each time would be answered for ever: after twenty times its keys become dead letters"
     )
     return "warn", "target-trigger", message, f"make sure of {effect.function}, {_WHEN}"
 

@@ -143,13 +143,38 @@ def _update(move: Move, columns: Sequence[TargetColumn]) -> str:
     if not columns:
         return "updated AS (SELECT WHERE false)"
     assigned = ", ".join(f"{quote(c.name)} = v.{quote(c.name)}" for c in columns)
+    return f"updated AS (UPDATE {move.target} t SET {assigned} FROM v WHERE {_behind(move, columns)} RETURNING 1)"
+
+
+def _behind(move: Move, columns: Sequence[TargetColumn]) -> str:
+    """Which rows `t` of the target the move may write, and are to have other values of these columns, from `v`."""
     mine = ""
     if move.owned and move.existing != "overwrite":
         mine = f" AND EXISTS (SELECT FROM {move.owned} o WHERE {_same_key(move, 'o', 'v')})"
-    return (
-        f"updated AS (UPDATE {move.target} t SET {assigned} FROM v"
-        f" WHERE {_same_key(move, 't', 'v')}{_single(move)}{mine} AND {any_differs(columns, 'v', 't')} RETURNING 1)"
-    )
+    return f"{_same_key(move, 't', 'v')}{_single(move)}{mine} AND {any_differs(columns, 'v', 't')}"
+
+
+def free(move: Move, columns: Sequence[TargetColumn]) -> str:
+    """The statement that gives up what the given keys' rows have in the way of one another: in these columns, where
+    they are to be another value, and as rows that are to go. `converge` of the same keys gives them the new values.
+
+    One row comes back: rows that need no more (NULL is what they are to have), and rows deleted.
+    """
+    parts = [_mapping_rows(move, move.written)]
+    counts = ["0", "0"]
+    if columns:
+        rest = [column for column in move.written if column not in columns]
+        assigned = ", ".join(f"{quote(c.name)} = NULL" for c in columns)
+        done = " AND ".join([*(f"v.{quote(c.name)} IS NULL" for c in columns), f"NOT {any_differs(rest, 'v', 't')}"])
+        parts.append(
+            f"freed AS (UPDATE {move.target} t SET {assigned} FROM v WHERE {_behind(move, columns)}"
+            f" RETURNING {done} AS done)"
+        )
+        counts[0] = "(SELECT count(*) FROM freed WHERE done)"
+    if move.rows != "existing":
+        parts += _delete(move)
+        counts[1] = "(SELECT count(*) FROM deleted)"
+    return _parameterised("WITH " + ",\n".join(parts) + f"\nSELECT {', '.join(counts)}")
 
 
 def _insert(move: Move, columns: Sequence[TargetColumn]) -> str:

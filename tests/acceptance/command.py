@@ -14,9 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.hatchery import hatchery
+
 _ROOT = Path(__file__).parents[2]
 _TIMEOUT = 120.0
 _LOOK = 0.05
+
+
+def _read_at_start(environment: Mapping[str, str]) -> bool:
+    """Are there variables that only a new interpreter, or a new import, would see?"""
+    return any(
+        name == "CUTOVER_FAULT" or (name.startswith(("PYTHON", "LD_", "SSL_")) and os.environ.get(name) != value)
+        for name, value in environment.items()
+        if name != "PYTHONPATH"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +81,24 @@ class Cli:
 
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
+    hatched: bool = True  # may `run` fork a process that has imported the command already?
 
     def run(self, *arguments: str, code: int | None = 0, seconds: float = _TIMEOUT, **variables: str) -> Ran:
         """Run to its end, within `seconds`, and check its exit code (None: any)."""
-        done = subprocess.run(
-            self._command(arguments),
-            cwd=self.folder,
-            env=self._environment(variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
-        ran = Ran(done.returncode, done.stdout, done.stderr)
+        environment = self._environment(variables)
+        if self.hatched and arguments[:1] != ("demo",) and not _read_at_start(environment):
+            ran = Ran(*hatchery().run(arguments, self.folder, environment, seconds))
+        else:
+            done = subprocess.run(
+                self._command(arguments),
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+            )
+            ran = Ran(done.returncode, done.stdout, done.stderr)
         assert code is None or ran.code == code, f"{arguments} ended with {ran.code}: {ran.out}\n{ran.err}"
         return ran
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -13,15 +14,15 @@ TOUR = Path(__file__).parents[2] / "docs" / "tour"
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Cli:
-    """The command without any setting."""
-    return Cli(tmp_path)
+def bare(tmp_path: Path, request: pytest.FixtureRequest) -> Cli:
+    """The command without any setting. A module's HATCHED = False has it started as users start it."""
+    return Cli(tmp_path, hatched=getattr(request.module, "HATCHED", True))
 
 
 @pytest.fixture
-def tour(tmp_path: Path, dsn: str, log_address: str, plan_name: str) -> Cli:
+def tour(bare: Cli, dsn: str, log_address: str, plan_name: str) -> Cli:
     """The command on the tour's legacy database, with its plan under a name of its own."""
-    return tour_on(tmp_path, dsn, log_address, plan_name)
+    return replace(tour_on(bare.folder, dsn, log_address, plan_name), hatched=bare.hatched)
 
 
 def with_rows(tour: Cli) -> None:

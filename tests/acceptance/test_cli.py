@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from psycopg import conninfo
 
-from tests.acceptance.command import Cli
+from tests.acceptance.command import Cli, Ran
 
 COMMANDS = [
     ("demo",),
@@ -29,6 +30,7 @@ COMMANDS = [
     ("dead-letters", "retry"),
     ("dead-letters", "discard"),
 ]
+HATCHED = False
 NOWHERE = "postgresql://app:s3cret-word@127.0.0.1:1/shop"
 
 
@@ -81,6 +83,26 @@ def test_a_broken_plan_exits_2_with_file_line_and_cure(bare: Cli, tmp_path: Path
     ran = bare.run("plan", "--plan", ".", code=2)
     assert "plan.toml:5: unknown key maping" in ran.said
     assert "did you mean mapping?" in ran.said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("plan",), ("flip",), ("status", "--dsn", NOWHERE), ("prepare", "--plan", "nowhere")],
+    ids=" ".join,
+)
+def test_a_command_that_is_forked_says_and_ends_as_one_that_is_started(bare: Cli, arguments: tuple[str, ...]) -> None:
+    """Most tests fork it from a process that has imported everything; they would not see what that alone makes work."""
+
+    def told(ran: Ran) -> tuple[int, str, list[object]]:
+        lines = ran.err.splitlines()
+        return (
+            ran.code,
+            ran.out,
+            [json.loads(line) | {"time": 0, "process": 0} if line[:1] == "{" else line for line in lines],
+        )
+
+    started, forked = bare.run(*arguments, code=None), replace(bare, hatched=True).run(*arguments, code=None)
+    assert told(forked) == told(started)
 
 
 @pytest.mark.parametrize("command", ["status", "plan", "prepare", "capture", "consume", "run", "backfill", "reconcile"])

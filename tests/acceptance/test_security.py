@@ -189,7 +189,7 @@ def test_the_whole_service_over_tls_with_roles_and_no_secret_shown(
             given, host="localhost", sslmode="verify-full", sslrootcert=str(authority.own.certificate)
         )
         folder = write_plan(tmp_path / "plan", plan_name)
-        cli = Cli(tmp_path, {"CUTOVER_DSN": admin, "CUTOVER_LOG": kafka, "CUTOVER_PLAN": str(folder)})
+        cli = Cli(tmp_path, {"CUTOVER_DSN": admin, "CUTOVER_LOG": kafka, "CUTOVER_PLAN": str(folder)}, hatched=False)
         with psycopg.connect(admin, autocommit=True) as conn:
             conn.execute(SCHEMA.encode())
         said = [cli.run("prepare", "--set-identity", "--roles")]

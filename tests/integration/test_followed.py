@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import cutover.prepare
+from cdc import capture
+from consumers import worker
 from consumers.backfill import backfill
 from cutover.doctor import examine, exit_code
 from cutover.settings import Settings
@@ -27,7 +29,9 @@ pytestmark = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def rig(dsn: str, plan_name: str, log_address: str, tmp_path: Path) -> Iterator[Rig]:
+def rig(dsn: str, plan_name: str, log_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    monkeypatch.setattr(capture, "WATCH", 0.1)
+    monkeypatch.setattr(worker, "WATCH", 0.1)
     with shop(dsn, plan_name, log_address, tmp_path) as rig:
         rig.capture()
         rig.consume()

@@ -10,7 +10,10 @@ import psycopg
 import pytest
 
 from cdc import capture
+from consumers import worker
 from cutover.heal import heal as heal_with
+from sql.files import load
+from sql.model import Move
 from tests.integration.rig import Rig, shop
 from tests.integration.test_gaps import heal
 from tests.integration.test_stream import items
@@ -80,6 +83,10 @@ def test_c10_what_an_old_session_of_capture_leaves_out_is_not_said_to_be_applied
 def test_l2_the_end_of_a_log_is_not_lost_because_a_move_stands_still(rig: Rig) -> None:
     """Capture confirms what the others have, is stopped and started again, and knows the halted move's partitions."""
     swap(rig)
+    # One that has yet to see the halt could be stopped between two sessions, and confirm nothing.
+    assert rig.stop() == []
+    rig.capture()
+    rig.consume()
     for round_ in range(3):
         rig.conn.execute("INSERT INTO shop.payment (ref, amount) VALUES (%s, 1)", (f"meanwhile {round_}",))
         rig.conn.execute("UPDATE shop.item_cost SET cost = %s", (round_,))
@@ -115,3 +122,43 @@ def test_what_only_touches_tell_is_waited_for(rig: Rig) -> None:
     rig.backfill()
     wait_for(rig, before, "30 s")
     assert rig.difference("item") == []
+
+
+@ONE
+def test_l6_a_consumer_that_slept_through_a_heal_does_not_halt_the_move_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read a torn record, and is frozen before it says so. Another one has halted the move meanwhile, and an
+    operator has healed it, past the record."""
+    assert rig.stop() == []
+    found, woken = threading.Event(), threading.Event()
+    halt = worker.Session._halt
+
+    def frozen(session: worker.Session, move: Move, why: str, **where: object) -> None:
+        found.set()
+        assert woken.wait(60)
+        halt(session, move, why, **where)
+
+    monkeypatch.setattr(worker.Session, "_halt", frozen)
+    writer = rig.log.writer()
+    writer.append(rig.move("item").topic, 1, b"\xff torn")
+    assert writer.wait(writer.queued(), 30)
+    writer.close()
+    rig.capture()
+    rig.consume()
+    assert found.wait(30)
+    other = {"why": "partition 1: torn", "lsn": "0/0", "plan": rig.name, "move": "item"}
+    rig.conn.execute(load("capture/halt").encode(), other)
+    heal(rig)
+    woken.set()
+    rig.conn.execute("UPDATE shop.item_cost SET cost = 12")
+    rig.drain()
+    assert rig.differences() == {}
+    halts = "SELECT count(*) FROM cutover.event WHERE plan = %s AND what = 'halt'"
+    assert rig.conn.execute(halts, (rig.name,)).fetchone() == (1,)
+    writer = rig.log.writer()
+    writer.append(rig.move("item").topic, 1, b"\xff torn again")  # what it sees since then counts
+    assert writer.wait(writer.queued(), 30)
+    writer.close()
+    rig.wait_until(HALTED, (rig.name,))
+    assert rig.stop() == []

@@ -137,6 +137,24 @@ def test_a_writer_and_a_reader_outlive_a_restart_of_the_broker(
             assert log.end_offsets(topic) == [2]
 
 
+def test_a_reader_that_nobody_drives_for_longer_than_its_patience_reads_on(
+    log: KafkaLog, topic: str, impatient: None
+) -> None:
+    """Its fetch on the way is past its time when somebody looks, and takes the connection with it: `restore` writes a
+    partition's rows for minutes, and goes on with the next."""
+    other = topic + "2"
+    log.ensure_topic(other, 1)
+    with closing(log.writer()) as writer, closing(log.reader()) as reader:
+        for name in (topic, other):
+            assert writer.wait(writer.append(name, 0, b"x"), SECONDS)
+        reader.assign({(topic, 0): 0})
+        assert read_again(reader, 1) == [b"x"]
+        time.sleep(1.5)  # this is the fault: longer than the request that is on its way may take
+        reader.assign({(other, 0): 0})
+        assert read_again(reader, 1) == [b"x"]
+    log.delete_topic(other)
+
+
 def test_a_broker_that_stays_away_is_unreachable(own_kafka: KafkaServer, impatient: None) -> None:
     with closing(KafkaLog(own_kafka.address)) as log:
         topic = "cutover.away.stock"

@@ -10,6 +10,7 @@ import pytest
 
 from cdc import frame
 from cdc.frame import CHANGES
+from consumers.echo import ROUNDS
 from sql.errors import Refused
 from tests.integration.rig import Rig
 
@@ -233,6 +234,47 @@ def test_c12_what_a_trigger_of_the_target_writes_to_a_source_is_streamed(
         frames = streamed(rig)
         rig.drain()
         assert streamed(rig) == frames
+
+
+@NEWEST
+def test_c12_a_trigger_that_never_comes_to_rest_ends_in_dead_letters(
+    dsn: str, plan_name: str, log_address: str, tmp_path: Path
+) -> None:
+    """Each round gives a mapped column another value. The keys' letters name the trigger; all others are applied, and
+    so are these once the trigger is gone."""
+    again = "UPDATE shop.legacy SET label = clock_timestamp() WHERE id = NEW.id AND id <= 3; RETURN NULL;"
+    with world(dsn, plan_name, log_address, tmp_path, PLAIN + TRIGGER.format(again, "AFTER INSERT OR UPDATE")) as rig:
+        assert "would be answered for ever" in findings(rig)["warn target-trigger"]
+        stream(rig)
+        rig.wait_until("SELECT count(*) = 3 FROM cutover.dead_letter WHERE state = 'open'")
+        rig.drain()
+        assert letters(rig) == [("1", "09000"), ("2", "09000"), ("3", "09000")]
+        (message,) = rig.conn.execute("SELECT DISTINCT message FROM cutover.dead_letter").fetchone() or ()
+        assert "f of shop.stock (shop.f)" in message
+        assert sorted(rig.difference("stock")) == [("1",), ("2",), ("3",)]
+        frames = streamed(rig)
+        rig.drain()
+        assert streamed(rig) == frames
+        rig.conn.execute("DROP TRIGGER f ON shop.stock")
+        rig.backfill()
+        rig.drain()
+        assert (letters(rig), rig.differences()) == ([], {})
+
+
+@NEWEST
+def test_c12_a_key_that_the_application_changes_all_the_while_is_no_echo(
+    dsn: str, plan_name: str, log_address: str, tmp_path: Path
+) -> None:
+    """Each change of the application's brings one of the trigger's, which tells of nothing new."""
+    once = "UPDATE shop.legacy SET qty = NEW.qty WHERE id = NEW.id; RETURN NULL;"
+    with world(dsn, plan_name, log_address, tmp_path, PLAIN + TRIGGER.format(once, "AFTER INSERT OR UPDATE")) as rig:
+        stream(rig)
+        for number in range(20 * ROUNDS):
+            rig.conn.execute("UPDATE shop.legacy SET label = %s WHERE id = 1", (f"l{number}",))
+            if number % 3 == 0 and number < 5 * ROUNDS:  # then as fast as it goes
+                rig.wait_until("SELECT label = %s FROM shop.stock WHERE id = 1", (f"l{number}",))
+        rig.drain()
+        assert (letters(rig), rig.differences()) == ([], {})
 
 
 CASCADES = (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from psycopg.rows import dict_row
 
 from reconcile.document import exit_code
+from reconcile.proof import Outcome, Prover
 from reconcile.run import Step
 from sql.connection import connect
 from sql.errors import Refused, UsageError
@@ -506,6 +509,49 @@ class TestR7ShortSnapshots:
         finally:
             release.set()
             thread.join()
+
+    def test_r7_a_table_that_is_locked_when_the_proof_looks_is_waited_for(
+        self, it: Arena, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Somebody takes ACCESS EXCLUSIVE between the comparison and the proof, until it has been refused once."""
+        refused = 0
+        judged = Prover._judged
+        it.run("UPDATE new.t SET name = 'drift' WHERE id = 40")
+        it.advance()
+
+        with connect(it.dsn, "locker") as locker:
+
+            def told(self: Prover, *arguments: Any) -> list[Outcome]:
+                nonlocal refused
+                if not refused:
+                    locker.execute("BEGIN; LOCK TABLE new.t IN ACCESS EXCLUSIVE MODE", prepare=False)
+                try:
+                    return judged(self, *arguments)
+                except psycopg.errors.LockNotAvailable:
+                    refused += 1
+                    locker.execute("ROLLBACK")
+                    raise
+
+            monkeypatch.setattr(Prover, "_judged", told)
+            report = it.reconcile(timeout=5)
+        assert refused == 1
+        assert (report.verdict, report.rows.drift, report.rows.skipped) == ("drift", 1, 0)
+
+    def test_r7_a_larger_chunk_that_takes_far_longer_is_given_up_and_cut(self, it: Arena) -> None:
+        """The mapping takes five milliseconds a row beyond the first 1,500 of a snapshot: in one, 4,000 take 12 s."""
+        it.run("INSERT INTO old.a SELECT n, 'more', 1 FROM generate_series(101, 4000) n")
+        it.drain()
+        it.run(
+            "CREATE FUNCTION old.slow(value text) RETURNS text STABLE LANGUAGE plpgsql AS $$ DECLARE"
+            " asked int := coalesce(nullif(current_setting('test.asked', true), ''), '0')::int + 1; BEGIN"
+            " PERFORM set_config('test.asked', asked::text, true);"
+            " IF asked > 1500 THEN PERFORM pg_sleep(0.005); END IF; RETURN value; END $$"
+        )
+        slow = MAPPING.replace("a.name", "old.slow(a.name) AS name", 1)
+        it.run(f"CREATE OR REPLACE VIEW {it.move.view} AS {slow}")
+        report = it.reconcile(chunk_rows=1000, side_by_side=1)
+        assert (report.verdict, report.rows.compared) == ("match", 4000)
+        assert report.chunks.split > 0
 
 
 class TestPolicies:

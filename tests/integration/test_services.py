@@ -22,6 +22,7 @@ from sql.errors import UsageError
 from tests.services.choose import Services
 from tests.services.databases import fresh_database
 from tests.services.kafka import KafkaServer
+from tests.services.memory import in_memory
 from tests.services.missing import ServiceMissing
 from tests.services.postgres import WHEEL_VERSION, GivenPostgres, PostgresServer
 from tests.services.topics import delete_topics_of, topics_of
@@ -198,3 +199,12 @@ def _alive(pid: int) -> bool:
         return False
     # A process that its new parent has not yet reaped is gone all the same.
     return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+
+
+def test_whoever_says_where_temporary_files_go_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    in_memory.cache_clear()
+    try:
+        assert in_memory() is None
+    finally:
+        in_memory.cache_clear()

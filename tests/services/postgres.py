@@ -16,6 +16,7 @@ import psycopg
 from psycopg import conninfo
 
 from cutover.embedded import StopMode, ThrowawayPostgres, wheel_binaries
+from tests.services.memory import in_memory
 from tests.services.missing import ServiceMissing
 
 WHEEL_VERSION = 18
@@ -74,7 +75,9 @@ class LocalPostgres(ThrowawayPostgres):
     """A server of our own, on a free port, gone with the tests. A context manager."""
 
     def __init__(self, version: int, settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(binaries=find_binaries(version), settings={**SETTINGS, **(settings or {})}, tcp=True)
+        super().__init__(
+            binaries=find_binaries(version), settings={**SETTINGS, **(settings or {})}, tcp=True, parent=in_memory()
+        )
         self.version = version
         self.where = "local"
         self._frozen: list[int] = []

@@ -17,6 +17,9 @@ import kubernetes_validate
 import promql_parser
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from setuptools import find_packages
 
 from cdc.capture import Capture
@@ -159,6 +162,37 @@ def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
         assert place["x"] + place["w"] <= 24
     assert seen <= known
     assert {"cutover_gap", "cutover_halted", "cutover_lag_seconds", "cutover_dead_letters"} <= seen
+
+
+def not_in_the_schema(given: Any, understood: Any, where: str = "") -> Iterator[str]:
+    """The places of a document that Grafana's own types did not take up: they know no such field there."""
+    if isinstance(given, dict) and isinstance(understood, dict):
+        for name, value in given.items():
+            place = f"{where}.{name}"
+            yield from not_in_the_schema(value, understood[name], place) if name in understood else (place,)
+    elif isinstance(given, list) and isinstance(understood, list) and len(given) == len(understood):
+        for number, (value, taken) in enumerate(zip(given, understood, strict=True)):
+            yield from not_in_the_schema(value, taken, f"{where}[{number}]")
+    elif given != understood:
+        yield where
+
+
+def as_grafana_reads_it(dashboard: Any) -> Any:
+    """Through the types that Grafana generates from its schemas, of panels and queries too, and back."""
+    register_default_plugins()
+    return json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
+
+
+def test_the_dashboard_has_only_fields_that_grafanas_schemas_know() -> None:
+    assert list(not_in_the_schema(DASHBOARD, as_grafana_reads_it(DASHBOARD))) == []
+
+
+@pytest.mark.parametrize("part", ["options", "fieldConfig", "targets", "gridPos"])
+def test_a_misspelt_field_of_a_panel_is_noticed(part: str) -> None:
+    wrong = json.loads(json.dumps(DASHBOARD))
+    found = next(panel for panel in wrong["panels"] if panel["type"] == "stat")[part]
+    (found[0] if isinstance(found, list) else found)["colourMood"] = 1
+    assert [place.split(".")[-1] for place in not_in_the_schema(wrong, as_grafana_reads_it(wrong))] == ["colourMood"]
 
 
 def test_the_package_leaves_deploy_out() -> None:

@@ -43,7 +43,7 @@ def cut(keys: int, pace: Pace, sessions: int, expected: int) -> list[int]:
 
 
 def test_towards_the_end_ranges_get_smaller_but_not_wasteful() -> None:
-    assert cut(1_000, Pace(400, fewest=50), sessions=2, expected=1_000) == [400, 300, 150, 75, 50, 25]
+    assert cut(1_000, Pace(400, fewest=50), sessions=2, expected=1_000) == [400, 300, 150, 133, 17]
 
 
 def test_more_keys_than_expected_come_at_the_pace() -> None:
