@@ -7,6 +7,7 @@ transaction of its own over the positions of its own partitions, as if another w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +17,13 @@ from typing import Final
 from consumers.converge import Batch, Converger, Result
 from consumers.lease import IDLE_SESSION_TIMEOUT
 from sql.connection import Connection, connect
+from sql.errors import Unreachable
 from sql.model import Move, Plan
 
+logger = logging.getLogger("cutover.consume")
+
 KEPT: Final = 10.0  # seconds that a session beside the first is kept without work
+AGAIN: Final = 60.0  # seconds until the next attempt when the server did not give one
 LOCK_TIMEOUT: Final = "400ms"
 _SESSION: Final = {
     "lock_timeout": LOCK_TIMEOUT,
@@ -30,9 +35,9 @@ _SESSION: Final = {
 }
 
 
-def open_session(dsn: str, plan: str) -> Connection:
-    """A session that applies. Raises Unreachable."""
-    return connect(dsn, f"consume {plan}", **_SESSION)
+def open_session(dsn: str, name: str) -> Connection:
+    """A session that applies, called "cutover <name>". Raises Unreachable."""
+    return connect(dsn, name, **_SESSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +49,45 @@ class Applied:
 
 
 class Appliers:
-    """The sessions of one worker: `first`, which is the caller's, and the others, which are opened when needed."""
+    """The sessions of one worker: `first`, which is the caller's, and the others, which are opened when needed.
 
-    def __init__(self, dsn: str, plan: Plan, worker: str, first: Connection) -> None:
-        self._dsn, self._plan, self._worker = dsn, plan, worker
+    What a session's convergers remember of their own writes (`consumers.echo`) is that session's. A loop that a
+    trigger makes is recent and never a backlog, so all its rounds are the first session's.
+    """
+
+    def __init__(self, dsn: str, plan: Plan, worker: str, first: Connection, most: int) -> None:
+        self._dsn, self._plan, self._worker, self._most = dsn, plan, worker, most
         self._sessions = [_Session(first, plan, worker)]
         self._threads: ThreadPoolExecutor | None = None
         self._used = 0.0  # when there was work for more than one
+        self._refused = float("-inf")  # when the server did not give one more
+
+    def room(self, wanted: int) -> int:
+        """In how many sessions, of so many `wanted`, a batch can be applied now. Where the server has no more to give,
+        it is as many as there are."""
+        wanted = min(wanted, self._most)
+        self._used = time.monotonic() if wanted > 1 else self._used
+        while len(self._sessions) < wanted and time.monotonic() - self._refused > AGAIN:
+            try:
+                conn = open_session(self._dsn, f"consume {self._plan.name}")
+            except Unreachable as error:
+                self._refused = time.monotonic()
+                logger.warning("one session less applies the backlog: %s", error, extra={"plan": self._plan.name})
+            else:
+                self._sessions.append(_Session(conn, self._plan, self._worker))
+        return min(wanted, len(self._sessions))
 
     def apply(self, move: Move, batches: Sequence[Batch]) -> list[Applied]:
-        """Apply batches of different partitions, all at the same time, each in a session. Waits for all of them, so
-        that nothing is under way when it returns. Raises Unreachable when there is no session to be had."""
-        if len(batches) == 1:
-            return [self._sessions[0].apply(move, batches[0])]
-        self._used = time.monotonic()
-        while len(self._sessions) < len(batches):
-            self._sessions.append(_Session(open_session(self._dsn, self._plan.name), self._plan, self._worker))
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(thread_name_prefix="apply")
+        """Apply batches of different partitions at the same time, no more than there is `room` for. Waits for all of
+        them, so that nothing is under way when it returns."""
+        if len(batches) > 1 and self._threads is None:
+            self._threads = ThreadPoolExecutor(self._most, thread_name_prefix="apply")
         others: list[Future[Applied]] = []
-        try:
+        if self._threads is not None:
             for session, batch in zip(self._sessions[1:], batches[1:], strict=False):
                 others.append(self._threads.submit(session.apply, move, batch))
-            first = self._sessions[0].apply(move, batches[0])
-        finally:
-            found = [each.result() for each in others]
-        return [first, *found]
+        first = self._sessions[0].apply(move, batches[0])
+        return [first, *(each.result() for each in others)]
 
     def rest(self) -> None:
         """Close the sessions beside the first that have had no work for a while."""

@@ -8,7 +8,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import psycopg
@@ -20,6 +20,7 @@ from cdc.log import Log
 from cdc.replication import lsn_text
 from consumers import positions
 from consumers.appliers import Appliers, open_session
+from consumers.batch_size import BatchSize, behind
 from consumers.converge import Batch, Result, TooManyLetters
 from consumers.gather import Gathered, Partition, gather
 from consumers.lease import Leases
@@ -38,12 +39,7 @@ REBALANCE = 1.0  # seconds between looks at who else works
 EAGER, EAGER_FOR = 0.1, 3.0  # as long as this worker has less than its share, for so long after a worker came or went
 WATCH = 2.0  # seconds between looks at the plan in the control schema
 POLL_IDLE = 0.25  # seconds to wait for records when there is nothing to do
-FIRST_BATCH, MIN_BATCH, MAX_BATCH = 1_000, 50, 50_000  # keys
-TARGET_SECONDS = 0.4  # a batch's; with the lock timeout it stays below PostgreSQL's deadlock_timeout of 1 s (A5)
 QUEUE_BYTES = 32 << 20  # read and not applied: the worker stops reading beyond it (C9)
-BEHIND = 1.0  # seconds of lag from which on a batch may wait to be filled: …
-LEAST_FRESH = 0.02  # of what frames name, at least so much is taken to be still to be applied
-COLLECT = 0.25  # … so long; the more changes of a key meet in one batch, the fewer times its row is written
 
 # What no repetition makes right: something that converge names is not there.
 _MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
@@ -108,9 +104,7 @@ class Session:
         self.worker, self.plan = worker, worker.plan
         self.partitions: dict[tuple[str, int], Partition] = {}  # by (topic, partition)
         self.queued = 0  # bytes read and not applied
-        self.limit = {move.name: FIRST_BATCH for move in self.plan.moves}
-        self.fresh = {move.name: 1.0 for move in self.plan.moves}  # part of what frames name that was to be applied
-        self.collect_until = {move.name: 0.0 for move in self.plan.moves}
+        self.sizes = {move.name: BatchSize() for move in self.plan.moves}
         # In another order in each session: one that never lives long must not starve the plan's last move.
         shuffled = random.sample(self.plan.moves, len(self.plan.moves))
         self.moves = {move.topic: move for move in shuffled}
@@ -120,7 +114,7 @@ class Session:
         self.eager_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        self.conn: Connection = open_session(self.worker.dsn, self.plan.name)
+        self.conn: Connection = open_session(self.worker.dsn, f"consume {self.plan.name}")
         try:
             known, self.watched = self.worker.watched, self._watch_row()
             self.worker.watched = self.watched
@@ -131,7 +125,7 @@ class Session:
             self.worker.chapter.begin(self.watched[2], self.worker.log)
             self.clock.compare(self.conn)
             self.leases = Leases(self.conn, self.plan)
-            self.appliers = Appliers(self.worker.dsn, self.plan, self.worker.name, self.conn)
+            self.appliers = Appliers(self.worker.dsn, self.plan, self.worker.name, self.conn, self.worker.sessions)
             remembered = REMEMBERED // max(1, len(self.plan.moves))
             self.seen = {move.name: Seen(move, remembered) for move in self.plan.moves}
             self.reader = Prefetcher(self.worker.log)
@@ -165,24 +159,19 @@ class Session:
         waiting = [move for move in self.moves.values() if self._frames(move)]
         if not waiting:
             return min(POLL_IDLE, self._rebalance_pause(now))
-        return min(max(0.0, self.collect_until[move.name] - now) if self._collecting(move) else 0.0 for move in waiting)
+        return min(
+            max(0.0, self.sizes[move.name].collect_until - now) if self._collecting(move) else 0.0 for move in waiting
+        )
 
     def _collecting(self, move: Move) -> bool:
-        """Far behind, with a batch that is not full yet: what comes in the meantime may fall together with it."""
         frames = self._frames(move)
-        if not frames or self.queued >= QUEUE_BYTES or time.monotonic() >= self.collect_until[move.name]:
+        if not frames or self.queued >= QUEUE_BYTES:
             return False
-        return self._behind(frames) and self._waiting(move, frames) < self.limit[move.name]
+        return self.sizes[move.name].collecting(frames, self.clock.now_us())
 
-    def _behind(self, frames: Iterable[tuple[int, Frame, int]]) -> bool:
-        return self.clock.now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
-
-    def _waiting(self, move: Move, frames: Iterable[tuple[int, Frame, int]]) -> float:
-        """Keys to apply, about: of what frames name, many may be named again or seen already."""
-        return self.fresh[move.name] * sum(len(each.keys) for _, each, _ in frames)
-
-    def _frames(self, move: Move) -> list[tuple[int, Frame, int]]:
-        return [each for at, partition in self.partitions.items() if at[0] == move.topic for each in partition.frames]
+    def _frames(self, move: Move) -> list[Frame]:
+        held = (each for at, each in self.partitions.items() if at[0] == move.topic)
+        return [frame for partition in held for _, frame, _ in partition.frames]
 
     # Leases
 
@@ -280,36 +269,34 @@ class Session:
         active = [each for at, each in self.partitions.items() if at[0] == move.topic and each.frames]
         if not active:
             return
-        now = self.clock.now_us()
-        groups = self._groups(move, active)
-        limit = self.limit[move.name] // len(groups)
-        parts = [gather(move, each, limit, self.seen[move.name], now) for each in groups]
+        size, now = self.sizes[move.name], self.clock.now_us()
+        groups = self._groups(move, active, now)
+        parts = [gather(move, each, size.limit // len(groups), self.seen[move.name], now) for each in groups]
         done = self.appliers.apply(move, [part.batch for part in parts])
-        self.collect_until[move.name] = time.monotonic() + COLLECT
-        keys = [len(part.batch.keys) for part in parts]
-        self.fresh[move.name] = max(LEAST_FRESH, sum(keys) / max(1, sum(part.named for part in parts)))
+        size.applied(
+            [len(part.batch.keys) for part in parts],
+            sum(part.named for part in parts),
+            max(applied.seconds for applied in done),
+        )
         failed: Exception | None = None
         for part, applied in zip(parts, done, strict=True):
             if isinstance(applied.result, Exception):
                 failed = failed or applied.result
             else:
                 self._applied(move, part, applied.result, applied.seconds)
-        self._adapt(move, keys, max(applied.seconds for applied in done))
         if failed is not None:
             self._failed(move, failed, sorted(each.lease.partition for each in active))
 
-    def _groups(self, move: Move, active: list[Partition]) -> list[list[Partition]]:
-        """The partitions whose frames make up one batch: all, or in a backlog as many parts as there are sessions."""
+    def _groups(self, move: Move, active: list[Partition], now: int) -> list[list[Partition]]:
+        """The partitions of which one transaction is made: all, or in a backlog so many parts as there are sessions.
+        Where several workers share the partitions, their batches go side by side already."""
         frames = self._frames(move)
-        if (
-            self.worker.sessions == 1
-            or self.leases.workers > 1  # who work side by side already
-            or self._waiting(move, frames) < self.limit[move.name]
-            or not self._behind(frames)
-        ):
+        alone = self.leases.workers == 1 and len(active) > 1
+        if not (alone and behind(frames, now) and self.sizes[move.name].full(frames)):
             return [active]
+        parts = self.appliers.room(len(active))
         active.sort(key=lambda each: sum(size for _, _, size in each.frames))
-        return [active[at :: self.worker.sessions] for at in range(min(self.worker.sessions, len(active)))]
+        return [active[at::parts] for at in range(parts)]
 
     def _applied(self, move: Move, part: Gathered, result: Result, seconds: float) -> None:
         self.queued -= part.done()
@@ -347,17 +334,6 @@ class Session:
             "lsn": lsn_text(max(step.lsn for step in batch.steps.values())),
         }
         logger.error("%s: %d keys are dead letters", move.name, len(result.letters), extra=where)
-
-    def _adapt(self, move: Move, keys: Sequence[int], seconds: float) -> None:
-        """Batches follow a target duration: they grow while behind and fast, and shrink when slow."""
-        limit, total = self.limit[move.name], sum(keys)
-        if not total:
-            return
-        if seconds > TARGET_SECONDS and max(keys) > MIN_BATCH:
-            limit = max(MIN_BATCH, int(total * TARGET_SECONDS / seconds))
-        elif total >= limit // 2 and seconds < TARGET_SECONDS / 2:
-            limit = min(MAX_BATCH, limit * 2)
-        self.limit[move.name] = limit
 
     # Watching
 
