@@ -22,16 +22,22 @@ class BatchSize:
         self.collect_until = 0.0  # on the monotonic clock
         self._fresh = 1.0  # part of what the frames of the last batch name that was still to be applied
 
-    def full(self, frames: Collection[Frame]) -> bool:
-        """Do these frames make up a batch, about? Of what they name, many keys are named again, or were seen."""
-        return self._fresh * sum(len(each.keys) for each in frames) >= self.limit
+    def waiting(self, frames: Collection[Frame]) -> float:
+        """Keys to apply, about. Of what frames name, many keys are named again, or were seen."""
+        return self._fresh * sum(len(each.keys) for each in frames)
+
+    def many(self, frames: Collection[Frame], now: int) -> bool:
+        """A backlog with enough of them to share out? (now: as for `collecting`)"""
+        old = now - min(each.time for each in frames) > BEHIND
+        return old and self.waiting(frames) >= min(FIRST_BATCH, self.limit)
 
     def collecting(self, frames: Collection[Frame], now: int) -> bool:
         """Far behind, with a batch that is not full yet: what comes in the meantime may fall together with it.
 
         now: microseconds since 2000-01-01 by the server's clock.
         """
-        return time.monotonic() < self.collect_until and behind(frames, now) and not self.full(frames)
+        more = now - max(each.time for each in frames) > BEHIND
+        return time.monotonic() < self.collect_until and more and self.waiting(frames) < self.limit
 
     def applied(self, keys: Sequence[int], named: int, seconds: float) -> None:
         """Learn from a batch, in parts of so many keys that were applied at the same time, the longest in `seconds`;
@@ -46,8 +52,3 @@ class BatchSize:
             self.limit = max(MIN_BATCH, int(total * TARGET_SECONDS / seconds))
         elif total >= self.limit // 2 and seconds < TARGET_SECONDS / 2:
             self.limit = min(MAX_BATCH, self.limit * 2)
-
-
-def behind(frames: Collection[Frame], now: int) -> bool:
-    """Is the newest of these frames old? Then they are a backlog."""
-    return now - max(each.time for each in frames) > BEHIND

@@ -20,7 +20,7 @@ from cdc.log import Log
 from cdc.replication import lsn_text
 from consumers import positions
 from consumers.appliers import Appliers, open_session
-from consumers.batch_size import BatchSize, behind
+from consumers.batch_size import BatchSize
 from consumers.converge import Batch, Result, TooManyLetters
 from consumers.gather import Gathered, Partition, gather
 from consumers.lease import Leases
@@ -290,9 +290,8 @@ class Session:
     def _groups(self, move: Move, active: list[Partition], now: int) -> list[list[Partition]]:
         """The partitions of which one transaction is made: all, or in a backlog so many parts as there are sessions.
         Where several workers share the partitions, their batches go side by side already."""
-        frames = self._frames(move)
         alone = self.leases.workers == 1 and len(active) > 1
-        if not (alone and behind(frames, now) and self.sizes[move.name].full(frames)):
+        if not (alone and self.sizes[move.name].many(self._frames(move), now)):
             return [active]
         parts = self.appliers.room(len(active))
         active.sort(key=lambda each: sum(size for _, _, size in each.frames))
