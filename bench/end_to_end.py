@@ -93,7 +93,7 @@ def drain(made: Stage, end: str, consumers: int, sessions: int = 1) -> Spent:
                 "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE application_name LIKE 'cutover consume%%' AND datname = %s",
                 (made.name,),
             ).fetchone()
-            if row and row[0] >= consumers * sessions:
+            if row and row[0] >= consumers:
                 break
             time.sleep(0.02)
         children["capture"] = running.enter_context(made.process("capture")).pid

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cdc.frame import ASKED, CHANGES, Frame
 from cdc.router import decode_key
@@ -32,6 +33,13 @@ class Gathered:
     keys: dict[bytes, tuple[int, int]]
     taken: list[tuple[Partition, int]]
 
+    @property
+    def named(self) -> int:
+        """How often its frames name a key, one of `keys` or one that was seen."""
+        return sum(
+            len(frame.keys) for partition, count in self.taken for _, frame, _ in islice(partition.frames, count)
+        )
+
     def done(self) -> int:
         """The batch is applied: its partitions stand behind these frames. Returns the bytes of them."""
         size = 0
@@ -53,10 +61,10 @@ def gather(move: Move, partitions: Sequence[Partition], limit: int, seen: Seen, 
     everything, newest = False, 0
     for partition in partitions:
         count = lsn = time = 0
-        most = len(found.keys) + share
+        before = len(found.keys)
         for offset, frame, _ in partition.frames:
             keys = seen.unseen(frame)
-            if count and len(found.keys) + len(keys) > most:
+            if len(found.keys) > before and len(found.keys) + len(keys) > before + share:
                 break
             count += 1
             found.keys.update(dict.fromkeys(keys, (partition.lease.partition, offset)))

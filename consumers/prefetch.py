@@ -29,8 +29,8 @@ class Fetched:
 class Prefetcher:
     """Owns a reader, in a thread of its own. What goes wrong there is raised by the next call here."""
 
-    def __init__(self, log: Log, ahead: int = AHEAD_BYTES) -> None:
-        self._log, self._ahead = log, ahead
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self._changed = threading.Condition()
         self._ready: deque[Fetched] = deque()
         self._bytes = 0
@@ -84,7 +84,7 @@ class Prefetcher:
 
     def _next(self, reader: LogReader) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._order is not None or self._bytes < self._ahead)
+            self._changed.wait_for(lambda: self._closed or self._order is not None or self._bytes < AHEAD_BYTES)
             if self._closed:
                 return False
             order = self._order

@@ -20,14 +20,14 @@ from cdc.frame import CHANGES
 from cdc.log import Log
 from cdc.router import decode_key, encode_key
 from cdc.stretch import Stretch
+from consumers.appliers import open_session
 from consumers.converge import Batch, Converger, Result
 from consumers.dead_letters import Key
 from consumers.outlook import check_topic
 from consumers.prefetch import Fetched
 from consumers.reading import Reading, readable
 from consumers.seen import Seen
-from consumers.worker import SESSION
-from sql.connection import Connection, connect, own
+from sql.connection import Connection, own
 from sql.errors import Busy
 from sql.faultpoints import reached
 from sql.files import load
@@ -96,7 +96,7 @@ class Replayer:
         """Converge the keys of the stretches, or of these only `keys`. An unfinished replay of the same `spec` goes
         on with the stretches that it was begun with, unless `restart`."""
         started = time.monotonic()
-        with connect(self.dsn, f"replay {self.plan.name}", **SESSION) as conn:
+        with open_session(self.dsn, f"replay {self.plan.name}") as conn:
             row = conn.execute(_ONE_AT_A_TIME, (self.plan.name, self.move.name)).fetchone()
             if not (row and row[0]):
                 raise Busy(f"another replay of {self.move.name} runs")

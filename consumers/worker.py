@@ -19,13 +19,15 @@ from cdc.gap import Chapter
 from cdc.log import Log
 from cdc.replication import lsn_text
 from consumers import positions
-from consumers.converge import Batch, Converger, Result, TooManyLetters
-from consumers.gather import Partition, gather
-from consumers.lease import IDLE_SESSION_TIMEOUT, Leases
+from consumers.appliers import Appliers, open_session
+from consumers.batch_size import BatchSize
+from consumers.converge import Batch, Result, TooManyLetters
+from consumers.gather import Gathered, Partition, gather
+from consumers.lease import Leases
 from consumers.partitions import Partitions
-from consumers.prefetch import AHEAD_BYTES, Fetched, Prefetcher
+from consumers.prefetch import Fetched, Prefetcher
 from consumers.seen import REMEMBERED, Seen
-from sql.connection import Connection, connect, own
+from sql.connection import Connection, own
 from sql.errors import Busy, Gap, Halted, PlanChanged, Refused
 from sql.files import load
 from sql.model import Move, Plan
@@ -37,30 +39,15 @@ REBALANCE = 1.0  # seconds between looks at who else works
 EAGER, EAGER_FOR = 0.1, 3.0  # as long as this worker has less than its share, for so long after a worker came or went
 WATCH = 2.0  # seconds between looks at the plan in the control schema
 POLL_IDLE = 0.25  # seconds to wait for records when there is nothing to do
-FIRST_BATCH, MIN_BATCH, MAX_BATCH = 1_000, 50, 50_000  # keys
-TARGET_SECONDS = 0.4  # a batch's; with the lock timeout it stays below PostgreSQL's deadlock_timeout of 1 s (A5)
-LOCK_TIMEOUT = "400ms"
 QUEUE_BYTES = 32 << 20  # read and not applied: the worker stops reading beyond it (C9)
-BEHIND = 1.0  # seconds of lag from which on a batch may wait to be filled: …
-COLLECT = 0.25  # … so long; the more changes of a key meet in one batch, the fewer times its row is written
-
-SESSION = {
-    "lock_timeout": LOCK_TIMEOUT,
-    "idle_session_timeout": IDLE_SESSION_TIMEOUT,
-    "idle_in_transaction_session_timeout": "15s",
-    "plan_cache_mode": "force_generic_plan",  # a custom plan per batch would plan 20,000 constants each time
-    "synchronous_commit": "off",  # safe: position and data are lost or kept together, the log has it again
-    "jit": "off",
-}
-
 
 # What no repetition makes right: something that converge names is not there.
 _MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
 
 class Worker:
-    """One session's share of a plan. Start as many as there are partitions; each finds its share. `beside`: how many
-    of them share this process and the memory that it may take.
+    """A process's share of a plan. Start as many as there are partitions; each finds its share. `sessions`: in how many
+    it applies a backlog with which it is alone.
 
     Guarantee: a change is applied at least once and with the effect of once; see consumers.converge.
     """
@@ -72,9 +59,9 @@ class Worker:
         log: Log,
         reload: Callable[[], Plan] | None = None,
         on_batch: Callable[[Move, Result, float], None] | None = None,
-        beside: int = 1,
+        sessions: int = 1,
     ) -> None:
-        self.beside = beside
+        self.sessions = sessions
         self.dsn, self.plan, self.log, self.reload, self.on_batch = dsn, plan, log, reload, on_batch
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.beat = time.monotonic()  # when the loop turned last
@@ -111,15 +98,13 @@ class Worker:
 
 
 class Session:
-    """One connection's worth of consuming."""
+    """The consuming of one connection, which has the leases: when it ends, so does this."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.plan = worker, worker.plan
         self.partitions: dict[tuple[str, int], Partition] = {}  # by (topic, partition)
         self.queued = 0  # bytes read and not applied
-        self.most_queued = QUEUE_BYTES // worker.beside
-        self.limit = {move.name: FIRST_BATCH for move in self.plan.moves}
-        self.collect_until = {move.name: 0.0 for move in self.plan.moves}
+        self.sizes = {move.name: BatchSize() for move in self.plan.moves}
         # In another order in each session: one that never lives long must not starve the plan's last move.
         shuffled = random.sample(self.plan.moves, len(self.plan.moves))
         self.moves = {move.topic: move for move in shuffled}
@@ -129,7 +114,7 @@ class Session:
         self.eager_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        self.conn: Connection = connect(self.worker.dsn, f"consume {self.plan.name}", **SESSION)
+        self.conn: Connection = open_session(self.worker.dsn, f"consume {self.plan.name}")
         try:
             known, self.watched = self.worker.watched, self._watch_row()
             self.worker.watched = self.watched
@@ -140,18 +125,17 @@ class Session:
             self.worker.chapter.begin(self.watched[2], self.worker.log)
             self.clock.compare(self.conn)
             self.leases = Leases(self.conn, self.plan)
-            self.convergers = {
-                move.name: Converger(self.conn, move, self.worker.name, self.plan.digest) for move in self.plan.moves
-            }
-            remembered = REMEMBERED // self.worker.beside // max(1, len(self.plan.moves))
+            self.appliers = Appliers(self.worker.dsn, self.plan, self.worker.name, self.conn, self.worker.sessions)
+            remembered = REMEMBERED // max(1, len(self.plan.moves))
             self.seen = {move.name: Seen(move, remembered) for move in self.plan.moves}
-            self.reader = Prefetcher(self.worker.log, AHEAD_BYTES // self.worker.beside)
+            self.reader = Prefetcher(self.worker.log)
             self.below = Partitions(self.worker.dsn, self.plan, self.worker.log)
             try:
                 self._loop(stop)
             finally:
                 self.below.close()
                 self.reader.close()
+                self.appliers.close()
         finally:
             self.conn.close()
 
@@ -164,7 +148,7 @@ class Session:
             if now - self.last_watch >= WATCH:
                 self._watch()
                 self.last_watch = now
-            if self.queued < self.most_queued:
+            if self.queued < QUEUE_BYTES:
                 self._take(self.reader.take(self._patience(now)))
             for move in self.moves.values():
                 if not self._collecting(move):
@@ -175,18 +159,19 @@ class Session:
         waiting = [move for move in self.moves.values() if self._frames(move)]
         if not waiting:
             return min(POLL_IDLE, self._rebalance_pause(now))
-        return min(max(0.0, self.collect_until[move.name] - now) if self._collecting(move) else 0.0 for move in waiting)
+        return min(
+            max(0.0, self.sizes[move.name].collect_until - now) if self._collecting(move) else 0.0 for move in waiting
+        )
 
     def _collecting(self, move: Move) -> bool:
-        """Far behind, with a batch that is not full yet: what comes in the meantime may fall together with it."""
         frames = self._frames(move)
-        if not frames or self.queued >= self.most_queued or time.monotonic() >= self.collect_until[move.name]:
+        if not frames or self.queued >= QUEUE_BYTES:
             return False
-        behind = self.clock.now_us() - max(each.time for _, each, _ in frames) > BEHIND * 1_000_000
-        return behind and sum(len(each.keys) for _, each, _ in frames) < self.limit[move.name]
+        return self.sizes[move.name].collecting(frames, self.clock.now_us())
 
-    def _frames(self, move: Move) -> list[tuple[int, Frame, int]]:
-        return [each for at, partition in self.partitions.items() if at[0] == move.topic for each in partition.frames]
+    def _frames(self, move: Move) -> list[Frame]:
+        held = (each for at, each in self.partitions.items() if at[0] == move.topic)
+        return [frame for partition in held for _, frame, _ in partition.frames]
 
     # Leases
 
@@ -284,37 +269,60 @@ class Session:
         active = [each for at, each in self.partitions.items() if at[0] == move.topic and each.frames]
         if not active:
             return
-        gathered = gather(move, active, self.limit[move.name], self.seen[move.name], self.clock.now_us())
-        batch = gathered.batch
-        started = time.monotonic()
-        try:
-            result = self.convergers[move.name].apply(batch)
-        except TooManyLetters as halted:
-            self._halt(move, str(halted))
+        size, now = self.sizes[move.name], self.clock.now_us()
+        groups = self._groups(move, active, now)
+        parts = [gather(move, each, size.limit // len(groups), self.seen[move.name], now) for each in groups]
+        done = self.appliers.apply(move, [part.batch for part in parts])
+        size.applied(
+            [len(part.batch.keys) for part in parts],
+            sum(part.named for part in parts),
+            max(applied.seconds for applied in done),
+        )
+        failed: Exception | None = None
+        for part, applied in zip(parts, done, strict=True):
+            if isinstance(applied.result, Exception):
+                failed = failed or applied.result
+            else:
+                self._applied(move, part, applied.result, applied.seconds)
+        if failed is not None:
+            self._failed(move, failed, sorted(each.lease.partition for each in active))
+
+    def _groups(self, move: Move, active: list[Partition], now: int) -> list[list[Partition]]:
+        """The partitions of which one transaction is made: all, or in a backlog so many parts as there are sessions.
+        Where several workers share the partitions, their batches go side by side already."""
+        alone = self.leases.workers == 1 and len(active) > 1
+        if not (alone and self.sizes[move.name].many(self._frames(move), now)):
+            return [active]
+        parts = self.appliers.room(len(active))
+        active.sort(key=lambda each: sum(size for _, _, size in each.frames))
+        return [active[at::parts] for at in range(parts)]
+
+    def _applied(self, move: Move, part: Gathered, result: Result, seconds: float) -> None:
+        self.queued -= part.done()
+        if not part.batch.keys:
             return
-        except _MISSING as error:  # the mapping's view went with a dropped source, or the target itself is gone
+        if result.locked is not None and not result.letters:
+            self.seen[move.name].remember(part.keys, part.batch.sources, result.locked)
+        self.worker.count(result)
+        if result.letters:
+            self._tell_letters(move, part.batch, result)
+        if self.worker.on_batch is not None:
+            self.worker.on_batch(move, result, seconds)
+
+    def _failed(self, move: Move, error: Exception, partitions: list[int]) -> None:
+        """Stand still where no repetition helps. Raises what another session may mend."""
+        if isinstance(error, TooManyLetters):
+            self._halt(move, str(error))
+        elif isinstance(error, _MISSING):  # the mapping's view went with a dropped source, or the target itself is gone
             self._halt(move, f"{str(error).splitlines()[0]}: was a table dropped or renamed?")
-            return
-        except Halted as halted:
-            logger.error("%s", halted, extra={"move": move.name})
+        elif isinstance(error, Halted):
+            logger.error("%s", error, extra={"move": move.name})
             self._stand_still(move)
-            return
-        except Busy:
-            text = "%s: a partition was advanced by another worker; its lease is taken anew"
-            logger.warning(text, move.name, extra={"move": move.name, "partitions": sorted(batch.expected)})
-            raise
-        seconds = time.monotonic() - started
-        self.collect_until[move.name] = time.monotonic() + COLLECT
-        self.queued -= gathered.done()
-        if batch.keys:
-            if result.locked is not None and not result.letters:
-                self.seen[move.name].remember(gathered.keys, batch.sources, result.locked)
-            self._adapt(move, len(batch.keys), seconds)
-            self.worker.count(result)
-            if result.letters:
-                self._tell_letters(move, batch, result)
-            if self.worker.on_batch is not None:
-                self.worker.on_batch(move, result, seconds)
+        else:
+            if isinstance(error, Busy):
+                text = "%s: a partition was advanced by another worker; its lease is taken anew"
+                logger.warning(text, move.name, extra={"move": move.name, "partitions": partitions})
+            raise error
 
     def _tell_letters(self, move: Move, batch: Batch, result: Result) -> None:
         """One line, not one a key; what and why is in `cutover dead-letters list`."""
@@ -326,15 +334,6 @@ class Session:
         }
         logger.error("%s: %d keys are dead letters", move.name, len(result.letters), extra=where)
 
-    def _adapt(self, move: Move, keys: int, seconds: float) -> None:
-        """Batches follow a target duration: they grow while behind and fast, and shrink when slow."""
-        limit = self.limit[move.name]
-        if seconds > TARGET_SECONDS and keys > MIN_BATCH:
-            limit = max(MIN_BATCH, int(keys * TARGET_SECONDS / seconds))
-        elif keys >= limit // 2 and seconds < TARGET_SECONDS / 2:
-            limit = min(MAX_BATCH, limit * 2)
-        self.limit[move.name] = limit
-
     # Watching
 
     def _watch_row(self) -> tuple[object, ...]:
@@ -345,6 +344,7 @@ class Session:
 
     def _watch(self) -> None:
         self.clock.compare(self.conn)
+        self.appliers.rest()
         row = self._watch_row()
         # A move that is broken in our plan and goes on: it was halted and healed between two looks.
         stands = [entry for entry in cast("list[str]", row[1] or []) if entry.split(":")[1] == "false"]

@@ -12,7 +12,6 @@ import typer
 from cdc.capture import Capture
 from consumers.backfill import backfill
 from consumers.refresh import Refresher
-from consumers.side_by_side import SideBySide
 from consumers.worker import Worker
 from cutover.command import Invocation, Moves, command, option
 from cutover.progress import progress
@@ -28,7 +27,7 @@ _AGAIN = 30.0  # seconds between looks at a plan in which nothing depends on the
 Consumers = Annotated[int, option("--consumers", "Consumer processes.", min=1, show_default=True)]
 ConsumeSessions = Annotated[
     int,
-    option("--sessions", "Sessions of PostgreSQL that apply side by side.", min=1, show_default=True),
+    option("--sessions", "In so many sessions a lone consumer applies a backlog.", min=1, max=16, show_default=True),
 ]
 Metrics = Annotated[
     str | None,
@@ -65,13 +64,12 @@ def add_to(app: typer.Typer) -> None:
         return 0
 
     @command(app, example="cutover consume --log kafka://kafka:9092")
-    def consume(call: Invocation, sessions: ConsumeSessions = 1, metrics_port: Metrics = None) -> int:
+    def consume(call: Invocation, sessions: ConsumeSessions = 2, metrics_port: Metrics = None) -> int:
         """Log to target, until stopped. Start as many as you like, on as many machines as you like."""
         stop = stop_on_signals()
         service = open_service(call.settings)
         _collect_rarely()
-        logs = [service.log, *(service.another_log() for _ in range(1, sessions))]
-        it = SideBySide([Worker(call.settings.dsn, service.plan, log, service.reload, beside=sessions) for log in logs])
+        it = Worker(call.settings.dsn, service.plan, service.log, service.reload, sessions=sessions)
         with metrics(metrics_port, service, "consume", lambda: it.beat, lambda: consumed(it)):
             it.run(stop)
         return 0
@@ -163,7 +161,7 @@ def captured(it: Capture) -> dict[str, tuple[str, int]]:
     }
 
 
-def consumed(it: SideBySide) -> dict[str, tuple[str, int]]:
+def consumed(it: Worker) -> dict[str, tuple[str, int]]:
     """A consumer's own counts, each with its help."""
     return {
         "consume_batches": ("Batches with keys applied since the process started", it.batches),

@@ -186,8 +186,10 @@ class Rig:
     def capture(self) -> threading.Event:
         return self.start(Capture(self.dsn, self.plan, self.open_log(), self.compile).run)
 
-    def consume(self, on_batch: Callable[[Move, Result, float], None] | None = None) -> threading.Event:
-        return self.start(Worker(self.dsn, self.plan, self.open_log(), self.compile, on_batch).run)
+    def consume(
+        self, on_batch: Callable[[Move, Result, float], None] | None = None, sessions: int = 1
+    ) -> threading.Event:
+        return self.start(Worker(self.dsn, self.plan, self.open_log(), self.compile, on_batch, sessions).run)
 
     def stop(self, *events: threading.Event) -> list[BaseException]:
         """Stop these runs (all without arguments) and wait for their end; the errors that they ended with."""

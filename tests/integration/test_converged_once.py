@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from cdc import frame
-from consumers import worker
+from consumers import batch_size
 from tests.integration.rig import Rig, shop
 from tests.integration.test_visibility import cost, standby
 from tests.services.databases import fresh_database
@@ -31,7 +31,7 @@ def rig(dsn: str, plan_name: str, log_address: str, tmp_path: Path) -> Iterator[
 @pytest.fixture(autouse=True)
 def one_frame_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("FIRST_BATCH", "MIN_BATCH", "MAX_BATCH"):
-        monkeypatch.setattr(worker, limit, 1)
+        monkeypatch.setattr(batch_size, limit, 1)
 
 
 def captured(rig: Rig, statement: str, *parameters: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import uuid
 from contextlib import suppress
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from consumers import worker
+from consumers import batch_size, worker
 from consumers.backfill import backfill
 from cutover.heal import heal
 from sql.connection import connect
@@ -128,9 +129,9 @@ class Shop(RuleBasedStateMachine):
 
     @rule(batch=st.integers(1, 40))
     def another_consumer(self, batch: int) -> None:
-        worker.FIRST_BATCH = worker.MAX_BATCH = batch
+        batch_size.FIRST_BATCH = batch_size.MAX_BATCH = batch
         if len(self.runs["consume"]) < 3:
-            self.runs["consume"].append(self.rig.consume())
+            self.runs["consume"].append(self.rig.consume(sessions=2))
 
     @precondition(lambda self: len(self.runs["consume"]) > 1)
     @rule()
@@ -157,7 +158,7 @@ class Shop(RuleBasedStateMachine):
         while len(self.runs["consume"]):
             assert self.rig.stop(self.runs["consume"].pop()) == []
         self.rig.conn.execute('UPDATE cutover.position SET "offset" = 0 WHERE plan = %s', (self.rig.name,))
-        self.runs["consume"].append(self.rig.consume())
+        self.runs["consume"].append(self.rig.consume(sessions=2))
 
     def teardown(self) -> None:
         self.rig.drain()
@@ -180,12 +181,15 @@ def test_the_target_equals_the_mapping_after_anything(
     dsn: str, plan_name: str, log_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inserts, updates, deletes, key moves, truncates, savepoints, multi-table transactions; killed sessions, workers
-    that come and go, batches of any size, replays."""
-    monkeypatch.setattr(worker, "FIRST_BATCH", random.randint(1, 50))
-    monkeypatch.setattr(worker, "MAX_BATCH", 50)
+    that come and go and apply in several sessions, batches of any size, replays."""
+    monkeypatch.setattr(batch_size, "FIRST_BATCH", random.randint(1, 50))
+    monkeypatch.setattr(batch_size, "MAX_BATCH", 50)
+    monkeypatch.setattr(
+        batch_size, "BEHIND", random.choice((-sys.maxsize, batch_size.BEHIND))
+    )  # all is a backlog, or not
     monkeypatch.setattr(worker, "REBALANCE", 0.1)
     with shop(dsn, plan_name, log_address, tmp_path) as rig:
-        runs = {"capture": [rig.capture()], "consume": [rig.consume()]}
+        runs = {"capture": [rig.capture()], "consume": [rig.consume(sessions=2)]}
         machine = type("PreparedShop", (Shop,), {"rig": rig, "runs": runs})
         run_state_machine_as_test(
             machine,

@@ -24,7 +24,6 @@ from setuptools import find_packages
 
 from cdc.capture import Capture
 from cdc.log import Log
-from consumers.side_by_side import SideBySide
 from consumers.worker import Worker
 from cutover.cli import GROUPS, load
 from cutover.commands.stream import captured, consumed
@@ -45,7 +44,7 @@ _METRIC = re.compile(r"\bcutover_\w+")
 
 def metrics() -> set[str]:
     """The names of every series that some part may show."""
-    capture, consume = Capture("", Plan("p", "", ()), NO_LOG), SideBySide([Worker("", Plan("p", "", ()), NO_LOG)])
+    capture, consume = Capture("", Plan("p", "", ()), NO_LOG), Worker("", Plan("p", "", ()), NO_LOG)
     counts = {**captured(capture), **consumed(consume)}
     collector = ServiceCollector("p", "run", lambda: Seen(status(), None, 0, 0), lambda: dict.fromkeys(counts, ("", 1)))
     return {sample.name for family in collector.collect() for sample in family.samples}
