@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import cast
 
 import psycopg
 
 from cdc.clock import Clock
-from cdc.frame import Frame, UnreadableFrame
 from cdc.gap import Chapter
 from cdc.log import Log
 from cdc.replication import lsn_text
-from consumers import positions
 from consumers.appliers import Appliers, open_session
 from consumers.batch_size import BatchSize
 from consumers.converge import Batch, Result, TooManyLetters
 from consumers.gather import Gathered, Partition, gather
-from consumers.lease import Leases
+from consumers.holding import Holding, Unreadable
 from consumers.partitions import Partitions
-from consumers.prefetch import Fetched, Prefetcher
 from consumers.seen import REMEMBERED, Seen
 from sql.connection import Connection, own
 from sql.errors import Busy, Gap, Halted, PlanChanged, Refused
@@ -35,11 +32,8 @@ from sql.retry import until_stopped
 
 logger = logging.getLogger("cutover.consume")
 
-REBALANCE = 1.0  # seconds between looks at who else works
-EAGER, EAGER_FOR = 0.1, 3.0  # as long as this worker has less than its share, for so long after a worker came or went
 WATCH = 2.0  # seconds between looks at the plan in the control schema
 POLL_IDLE = 0.25  # seconds to wait for records when there is nothing to do
-QUEUE_BYTES = 32 << 20  # read and not applied: the worker stops reading beyond it (C9)
 
 # What no repetition makes right: something that converge names is not there.
 _MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
@@ -102,20 +96,14 @@ class Session:
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.plan = worker, worker.plan
-        self.partitions: dict[tuple[str, int], Partition] = {}  # by (topic, partition)
-        self.queued = 0  # bytes read and not applied
         self.sizes = {move.name: BatchSize() for move in self.plan.moves}
-        # In another order in each session: one that never lives long must not starve the plan's last move.
-        shuffled = random.sample(self.plan.moves, len(self.plan.moves))
-        self.moves = {move.topic: move for move in shuffled}
-        self.last_rebalance = self.last_watch = 0.0
+        self.last_watch = 0.0
         self.clock = Clock()
-        self.announced = -1
-        self.eager_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        self.conn: Connection = open_session(self.worker.dsn, f"consume {self.plan.name}")
-        try:
+        with ExitStack() as ends:
+            self.conn: Connection = open_session(self.worker.dsn, f"consume {self.plan.name}")
+            ends.callback(self.conn.close)
             known, self.watched = self.worker.watched, self._watch_row()
             self.worker.watched = self.watched
             # Not what the plan was compiled under, whichever session saw it last: what was broken may be whole again.
@@ -124,126 +112,49 @@ class Session:
                 raise PlanChanged
             self.worker.chapter.begin(self.watched[2], self.worker.log)
             self.clock.compare(self.conn)
-            self.leases = Leases(self.conn, self.plan)
+            self.holding = Holding(self.conn, self.plan, self.worker.log, self.worker.name)
+            ends.callback(self.holding.close)
             self.appliers = Appliers(self.worker.dsn, self.plan, self.worker.name, self.conn, self.worker.sessions)
+            ends.callback(self.appliers.close)
+            self.below = Partitions(self.worker.dsn, self.plan, self.worker.log)
+            ends.callback(self.below.close)
             remembered = REMEMBERED // max(1, len(self.plan.moves))
             self.seen = {move.name: Seen(move, remembered) for move in self.plan.moves}
-            self.reader = Prefetcher(self.worker.log)
-            self.below = Partitions(self.worker.dsn, self.plan, self.worker.log)
-            try:
-                self._loop(stop)
-            finally:
-                self.below.close()
-                self.reader.close()
-                self.appliers.close()
-        finally:
-            self.conn.close()
+            self._loop(stop)
 
     def _loop(self, stop: threading.Event) -> None:
         while not stop.is_set():
             now = self.worker.beat = time.monotonic()
-            if now - self.last_rebalance >= self._rebalance_pause(now):
-                self._rebalance()
-                self.last_rebalance = now
+            self.holding.rebalance()
             if now - self.last_watch >= WATCH:
                 self._watch()
                 self.last_watch = now
-            if self.queued < QUEUE_BYTES:
-                self._take(self.reader.take(self._patience(now)))
-            for move in self.moves.values():
+            if not self.holding.full:
+                self._take(now)
+            for move in self.holding.moves:
                 if not self._collecting(move):
                     self._apply(move)
 
+    def _take(self, now: float) -> None:
+        try:
+            self.holding.take(self._patience(now))
+        except Unreadable as found:
+            self._halt(found.move, str(found), partition=found.partition, offset=found.offset)
+
     def _patience(self, now: float) -> float:
         """How long to wait for records: not at all where there are frames to apply."""
-        waiting = [move for move in self.moves.values() if self._frames(move)]
+        waiting = [move for move in self.holding.moves if self.holding.waiting(move)]
         if not waiting:
-            return min(POLL_IDLE, self._rebalance_pause(now))
+            return min(POLL_IDLE, self.holding.pause)
         return min(
             max(0.0, self.sizes[move.name].collect_until - now) if self._collecting(move) else 0.0 for move in waiting
         )
 
     def _collecting(self, move: Move) -> bool:
-        frames = self._frames(move)
-        if not frames or self.queued >= QUEUE_BYTES:
+        frames = self.holding.frames(move)
+        if not frames or self.holding.full:
             return False
         return self.sizes[move.name].collecting(frames, self.clock.now_us())
-
-    def _frames(self, move: Move) -> list[Frame]:
-        held = (each for at, each in self.partitions.items() if at[0] == move.topic)
-        return [frame for partition in held for _, frame, _ in partition.frames]
-
-    # Leases
-
-    def _rebalance_pause(self, now: float) -> float:
-        """What others give back lies idle until it is taken: look often while they may be doing so."""
-        return EAGER if self.leases.short and now < self.eager_until else REBALANCE
-
-    def _rebalance(self) -> None:
-        before = self.leases.workers
-        taken, given = self.leases.rebalance()
-        if self.leases.workers != before:
-            self.eager_until = time.monotonic() + EAGER_FOR
-        if not taken and not given:
-            self._announce()
-            return
-        for lease in given:
-            self._drop((self.plan.move(lease.move).topic, lease.partition))
-        for move in self.plan.moves:
-            mine = {lease.partition: lease for lease in taken if lease.move == move.name}
-            offsets = positions.read(self.conn, move, list(mine)) if mine else {}
-            for number, lease in mine.items():
-                self.partitions[(move.topic, number)] = Partition(lease, offsets[number])
-        self._assign()
-        if taken:
-            self._check_topics(move for move in self.plan.moves if any(lease.move == move.name for lease in taken))
-        self._announce()
-
-    def _announce(self) -> None:
-        if len(self.partitions) != self.announced:
-            self.announced = len(self.partitions)
-            held: dict[str, list[int]] = {}
-            for topic, partition in sorted(self.partitions):
-                held.setdefault(self.moves[topic].name, []).append(partition)
-            text = "%s has %d partitions"
-            logger.info(text, self.worker.name, self.announced, extra={"plan": self.plan.name, "partitions": held})
-
-    def _check_topics(self, moves: Iterable[Move]) -> None:
-        """A topic that was deleted and made anew has other records at our offsets: a gap (L2). Asked after `assign`,
-        which binds the reader to the topic that it found."""
-        for move in moves:
-            row = self.conn.execute(load("consume/topic_identity"), (move.plan, move.name)).fetchone()
-            if row is not None and self.worker.log.topic_identity(move.topic) != row[0]:
-                raise Gap(f"the topic of {move.name} is not the one that prepare made", cure="cutover heal")
-
-    def _drop(self, at: tuple[str, int]) -> None:
-        partition = self.partitions.pop(at, None)
-        if partition is not None:
-            self.queued -= sum(size for _, _, size in partition.frames)
-
-    def _assign(self) -> None:
-        """Read on from behind what is queued."""
-        self.reader.assign(
-            {
-                at: partition.frames[-1][0] + 1 if partition.frames else partition.offset
-                for at, partition in self.partitions.items()
-            }
-        )
-
-    # Reading
-
-    def _take(self, records: Iterable[Fetched]) -> None:
-        for record in records:
-            partition = self.partitions.get((record.topic, record.partition))
-            if partition is None:
-                continue
-            if isinstance(record.frame, UnreadableFrame):
-                # Stops the move with the offset, and is never skipped (L6).
-                why = f"partition {record.partition}, offset {record.offset}: {record.frame}"
-                self._halt(self.moves[record.topic], why, partition=record.partition, offset=record.offset)
-                return
-            partition.frames.append((record.offset, record.frame, record.size))
-            self.queued += record.size
 
     def _halt(self, move: Move, why: str, **where: object) -> None:
         """Written down, so that every worker stands still and the operator knows."""
@@ -252,21 +163,12 @@ class Session:
             self.conn.execute(
                 load("capture/halt"), {"why": why, "lsn": "0/0", "plan": self.plan.name, "move": move.name}
             )
-        self._stand_still(move)
-
-    def _stand_still(self, move: Move) -> None:
-        """Give the move's partitions back; whoever finds it going on takes them."""
-        self.leases.give_back(move.name)
-        for at in [at for at in self.partitions if at[0] == move.topic]:
-            self._drop(at)
-        self._assign()
-        self.last_rebalance = time.monotonic()
-        self._announce()
+        self.holding.give_back(move)
 
     # Applying
 
     def _apply(self, move: Move) -> None:
-        active = [each for at, each in self.partitions.items() if at[0] == move.topic and each.frames]
+        active = self.holding.waiting(move)
         if not active:
             return
         size, now = self.sizes[move.name], self.clock.now_us()
@@ -290,15 +192,15 @@ class Session:
     def _groups(self, move: Move, active: list[Partition], now: int) -> list[list[Partition]]:
         """The partitions of which one transaction is made: all, or in a backlog so many parts as there are sessions.
         Where several workers share the partitions, their batches go side by side already."""
-        alone = self.leases.workers == 1 and len(active) > 1
-        if not (alone and self.sizes[move.name].many(self._frames(move), now)):
+        shared = self.holding.alone and len(active) > 1
+        if not (shared and self.sizes[move.name].many(self.holding.frames(move), now)):
             return [active]
         parts = self.appliers.room(len(active))
         active.sort(key=lambda each: sum(size for _, _, size in each.frames))
         return [active[at::parts] for at in range(parts)]
 
     def _applied(self, move: Move, part: Gathered, result: Result, seconds: float) -> None:
-        self.queued -= part.done()
+        self.holding.applied(part.done())
         if not part.batch.keys:
             return
         if result.locked is not None and not result.letters:
@@ -317,7 +219,7 @@ class Session:
             self._halt(move, f"{str(error).splitlines()[0]}: was a table dropped or renamed?")
         elif isinstance(error, Halted):
             logger.error("%s", error, extra={"move": move.name})
-            self._stand_still(move)
+            self.holding.give_back(move)
         else:
             if isinstance(error, Busy):
                 text = "%s: a partition was advanced by another worker; its lease is taken anew"

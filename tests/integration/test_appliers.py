@@ -11,7 +11,7 @@ import pytest
 
 from cdc.frame import decode
 from cdc.replication import lsn_number
-from consumers import appliers, batch_size, worker
+from consumers import appliers, batch_size, holding, worker
 from consumers.appliers import open_session
 from consumers.worker import Worker
 from sql.connection import Connection
@@ -131,7 +131,7 @@ def test_a_lone_worker_applies_a_backlog_in_several_sessions(backlog: Rig, monke
 
 @ON_18
 def test_several_workers_need_no_more_sessions(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "REBALANCE", 0.1)
+    monkeypatch.setattr(holding, "REBALANCE", 0.1)
     for _ in range(2):
         rig.start(several(rig).run)
     rig.wait_until(BOTH_HOLD, (f"cutover consume {rig.name}",))

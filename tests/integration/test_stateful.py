@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from consumers import batch_size, worker
+from consumers import batch_size, holding
 from consumers.backfill import backfill
 from cutover.heal import heal
 from sql.connection import connect
@@ -187,7 +187,7 @@ def test_the_target_equals_the_mapping_after_anything(
     monkeypatch.setattr(
         batch_size, "BEHIND", random.choice((-sys.maxsize, batch_size.BEHIND))
     )  # all is a backlog, or not
-    monkeypatch.setattr(worker, "REBALANCE", 0.1)
+    monkeypatch.setattr(holding, "REBALANCE", 0.1)
     with shop(dsn, plan_name, log_address, tmp_path) as rig:
         runs = {"capture": [rig.capture()], "consume": [rig.consume(sessions=2)]}
         machine = type("PreparedShop", (Shop,), {"rig": rig, "runs": runs})
