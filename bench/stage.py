@@ -36,7 +36,8 @@ INSERT INTO b.numbered SELECT row_number() OVER (), id FROM b.stock;
 UPDATE b.stock s SET purchase_price = f.purchase_price, sale_price = f.sale_price, currency = f.currency,
                      updated_at = f.updated_at FROM b.stock_financial f WHERE f.stock_id = s.id;
 """
-# One transaction a change: random keys, of which `hot` out of 1 fall on one hundredth of them.
+# One transaction a change: random keys, of which `hot` out of 1 fall on one hundredth of them; or scattered keys, none
+# of them twice: multiples of a prime that divides no number of rows used here are a permutation that nobody has to hold.
 LOAD = """
 CREATE PROCEDURE b.load(transactions int, rows int, hot float8) LANGUAGE plpgsql AS $$
 DECLARE
@@ -46,6 +47,14 @@ BEGIN
         which := 1 + floor(random() * CASE WHEN random() < hot THEN rows / 100 ELSE rows END);
         UPDATE b.stock_financial SET sale_price = i % 90000 + random(), updated_at = clock_timestamp()
          WHERE stock_id = (SELECT id FROM b.numbered WHERE n = which);
+        COMMIT;
+    END LOOP;
+END $$;
+CREATE PROCEDURE b.load_once(transactions int, rows int) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..transactions LOOP
+        UPDATE b.stock_financial SET sale_price = i % 90000 + random(), updated_at = clock_timestamp()
+         WHERE stock_id = (SELECT id FROM b.numbered WHERE n = 1 + i * 2654435761 % rows);
         COMMIT;
     END LOOP;
 END $$;
@@ -102,6 +111,12 @@ class Stage:
     def load(self, transactions: int, hot: float = 0.0) -> None:
         """One-row transactions over random keys."""
         self.conn.execute("CALL b.load(%s, %s, %s)", (transactions, self.rows, hot))
+
+    def load_once(self, transactions: int) -> None:
+        """One-row transactions over scattered keys, each key at most once. Raises ValueError for more of them than rows."""
+        if transactions > self.rows:
+            raise ValueError(f"{transactions} changes of {self.rows} rows cannot fall on a key each")
+        self.conn.execute("CALL b.load_once(%s, %s)", (transactions, self.rows))
 
     def load_whole(self) -> None:
         """One transaction that changes every row."""

@@ -35,6 +35,8 @@ GROUPS = {
             "Reconcile every move again and again, throttled, until stopped. One pass at a time, however many start it."
         ),
         "run": "Capture, consume, refresh and watermarks in one command, and the continuous pass of reconciliation.",
+    },
+    "backfill": {
         "backfill": "Touch every key, throttled, resumable: run it again after an interruption and it goes on.",
     },
     "status": {"status": "Where everything stands: slot, capture, partitions, lag, sides, dead letters, gaps."},

@@ -1,4 +1,4 @@
-"""`cutover capture`, `consume`, `refresh`, `prove`, `run`, `backfill`: what moves changes, and proves that it does."""
+"""`cutover capture`, `consume`, `refresh`, `prove`, `run`: what moves changes, and proves that it does."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from typing import Annotated
 import typer
 
 from cdc.capture import Capture
-from consumers.backfill import backfill
 from consumers.refresh import Refresher
 from consumers.worker import Worker
-from cutover.command import Invocation, Moves, command, option
-from cutover.progress import progress
+from cutover.command import Invocation, command, option
 from cutover.run import Child, Supervisor
 from cutover.serve_metrics import metrics
-from cutover.service import open_moves, open_service
+from cutover.service import open_service
 from cutover.signals import stop_on_signals
-from reconcile.passes import Passes
-from sql.counted import counted
 from sql.errors import Unreachable
 
 _AGAIN = 30.0  # seconds between looks at a plan in which nothing depends on the clock
@@ -46,7 +42,6 @@ PassShare = Annotated[
     ),
 ]  # fmt: skip
 PassEvery = Annotated[float, option("--reconcile-every", "Seconds between two passes.", min=0.0, show_default=True)]
-Restart = Annotated[bool, option("--restart", "From the first key, even if an earlier run stopped in between.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -95,6 +90,8 @@ def add_to(app: typer.Typer) -> None:
         """Reconcile every move again and again, throttled, until stopped. One pass at a time, however many start it."""
         stop = stop_on_signals()
         service = open_service(call.settings)
+        from reconcile.passes import Passes  # here: consumers and capture should not wait for what compares
+
         it = Passes(call.settings.dsn, service.plan, service.reload, share, every)
         with metrics(metrics_port, service, "prove", lambda: it.beat):
             it.run(stop)
@@ -121,29 +118,6 @@ def add_to(app: typer.Typer) -> None:
         it = Supervisor(children, environment)
         with metrics(metrics_port, service, "run", lambda: it.beat, fallen=it.fallen):
             return it.run(stop)
-
-    @command(app, "backfill", example="cutover backfill stock", reports=True)
-    def backfill_command(call: Invocation, moves: Moves = None, restart: Restart = False) -> int:
-        """Touch every key, throttled, resumable: run it again after an interruption and it goes on."""
-        stop = stop_on_signals()
-        service, wanted = open_moves(call.settings, moves)
-        service.refuse_standing_still(wanted)
-        touched: dict[str, int] = {}
-        for move in wanted:
-            if stop.is_set():
-                break
-            with progress(call, f"backfill {move.name}") as report:
-                touched[move.name] = backfill(
-                    call.settings.dsn, service.plan, move, service.log, stop, report, restart=restart
-                )
-        if call.json:
-            call.document({"plan": service.plan.name, "touched": touched, "finished": not stop.is_set()})
-        else:
-            for name, count in touched.items():
-                call.out.print(f"{name}: {counted(count, 'key')} touched")
-            if stop.is_set():
-                call.out.print("interrupted: run it again to go on")
-        return 0
 
 
 def _collect_rarely() -> None:

@@ -30,3 +30,14 @@ def test_the_first_page_and_status_wait_for_nothing_that_they_do_not_use() -> No
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["set()", "set()"]
+
+
+@pytest.mark.parametrize(
+    ("group", "unused"),
+    [("stream", {"reconcile"}), ("backfill", {"reconcile", "cdc.capture", "consumers.worker"})],
+)
+def test_long_work_waits_for_no_import_that_it_does_not_use(group: str, unused: set[str]) -> None:
+    """A backfill of a small table is half start; each consumer of many starts once more after every fall."""
+    script = f"import sys, cutover.cli as cli; cli.load({group!r}); print(sorted({unused!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
