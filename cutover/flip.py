@@ -9,7 +9,8 @@ say by then: the way back depends on nothing that somebody may have edited.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -32,6 +33,7 @@ from sql.lock import LOCK_TIMEOUT_MS, TOTAL_TIMEOUT, LockResult, with_lock
 from sql.model import Plan
 from sql.names import Name
 
+FRESH: Final = 0.2  # seconds that what the gate has answered is taken for true
 _EVENT: Final = "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'flip', %s)"
 _NOT_AS_PREPARED: Final = (
     psycopg.errors.InvalidTableDefinition,  # the facade has other columns now
@@ -71,10 +73,13 @@ def flip(
         if not exists(conn, chosen.facade):
             raise Refused(f"the facade of {move}, {chosen.facade}, is not there", cure=f"cutover prepare {move}")
         facade = facade_of(chosen, facade_columns(conn, chosen))
-        call.seen = (tables(chosen), storage(conn, chosen))  # before the gate: it must still hold under the lock
-        # Towards legacy the gate asks for less: reading the legacy side is always right.
-        checks = gate(conn, plan, chosen, "consolidated" if call.more else "legacy")
-        return call.run(facade, checks)
+
+        def ask() -> Sequence[Check]:
+            call.seen = (tables(chosen), storage(conn, chosen))  # before the gate: it must still hold under the lock
+            # Towards legacy the gate asks for less: reading the legacy side is always right.
+            return gate(conn, plan, chosen, "consolidated" if call.more else "legacy")
+
+        return call.run(facade, ask)
 
 
 def flip_back(
@@ -121,6 +126,9 @@ class _Flip:
     total_timeout: float
     dry_run: bool
     seen: tuple[Sequence[str], dict[str, str]] = ((), {})  # the tables that the gate asked about, and their files
+    checks: Sequence[Check] = ()  # what it answered last
+    _ask: Callable[[], Sequence[Check]] = tuple
+    _asked: float = 0.0
 
     @property
     def more(self) -> bool:
@@ -141,19 +149,20 @@ class _Flip:
         if self.share == percent and not exists(self.conn, Name.parse(recorded.name)):
             move = self.place.move
             raise Refused(f"the facade of {move}, {recorded.name}, is not there", cure=f"cutover prepare {move}")
-        return self.run(recorded, [reversible(self.place.state)])
+        return self.run(recorded, lambda: [reversible(self.place.state)])
 
-    def run(self, facade: Facade, checks: Sequence[Check]) -> FlipReport:
-        """Put this facade on its side, if the checks allow it."""
-        if not all(each.ok for each in checks):
-            raise FlipRefused(self._report(self.place.percent, checks))
+    def run(self, facade: Facade, ask: Callable[[], Sequence[Check]]) -> FlipReport:
+        """Put this facade on its side, if the checks that `ask` answers allow it."""
+        self._ask = ask
+        self._pass()
         if self.dry_run or self.there:
-            return self._report(self.share, checks)
+            return self._report(self.share, self.checks)
         try:
             result = with_lock(
                 self.conn,
                 [Name.parse(facade.name)],
                 lambda conn: self._apply(conn, facade),
+                before=self._pass_again,
                 lock_timeout_ms=self.lock_timeout_ms,
                 total_timeout=self.total_timeout,
             )
@@ -165,8 +174,20 @@ class _Flip:
             ) from error
         reached("flip.after-commit")
         return self._report(
-            self.share, checks, result, (Step(facade.name, form_of(self.share), result.attempts, result.lock_ms),)
+            self.share, self.checks, result, (Step(facade.name, form_of(self.share), result.attempts, result.lock_ms),)
         )
+
+    def _pass(self) -> None:
+        """Raises FlipRefused where the gate is closed now."""
+        self.checks = self._ask()
+        self._asked = time.monotonic()
+        if not all(each.ok for each in self.checks):
+            raise FlipRefused(self._report(self.place.percent, self.checks))
+
+    def _pass_again(self) -> None:
+        """It may have waited for long behind a reader, and the gate have closed."""
+        if time.monotonic() - self._asked > FRESH:
+            self._pass()
 
     def _report(
         self, percent: int, checks: Sequence[Check], done: LockResult | None = None, steps: Sequence[Step] = ()

@@ -9,6 +9,7 @@ from itertools import count
 
 import psycopg
 
+from cdc import partitions
 from reconcile.arrival import Arrival, Wait
 from reconcile.chunk import Cells, Failed, Key
 from reconcile.diff import Comparison
@@ -120,7 +121,7 @@ class Prover:
         self, keys: Sequence[Key], histories: dict[Key, list[Observation]], wait: Wait, final: bool, list_cells: int
     ) -> list[Outcome]:
         state = wait.progress
-        dead = self.known.dead()
+        dead, pending = self.known.dead(), self._pending()
         found: list[tuple[Observation, Judgement | None]] = []
         with self.comparison.snapshot(limit_ms=60_000, lock_ms=BRIEF_LOCK_MS):
             seen = self.comparison.observed(keys)
@@ -131,7 +132,7 @@ class Prover:
                     applied=state.applied if wait.stopped is None else None,
                     due=key in due,
                     dead=dead.get(key),
-                    pending=state.backfill,
+                    pending=pending,
                 )
                 judgement = judge(histories[key], seen[key], about)
                 if judgement is None and final:
@@ -149,6 +150,14 @@ class Prover:
                 del histories[now.key]
                 outcomes.append(Outcome(now, judgement, cells.get(now.key)))
         return outcomes
+
+    def _pending(self) -> str | None:
+        """Why the target cannot be complete yet, for any key. In this order: who follows a change of partitions moves
+        the mark and begins to touch in one transaction."""
+        found = partitions.changed(self.arrival.writer, self.move)
+        if found is not None and found.before is not None:
+            return "partitions of a source came, went or were emptied: the consumers are about to touch every key"
+        return self.arrival.progress().backfill
 
     def dead_letters(self) -> int:
         """How many keys wait in the dead letters."""

@@ -16,7 +16,7 @@ from pglast.visitors import Visitor
 
 from sql.connection import Connection
 from sql.errors import PlanError, Refused
-from sql.lock import LOCK_TIMEOUT_MS, Mode, build_patiently, with_lock
+from sql.lock import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, Mode, build_patiently, with_lock
 from sql.names import Name, quote
 
 Kind = Literal["schema", "table", "columns", "index", "sequence", "type", "extension", "note"]
@@ -99,7 +99,7 @@ def _under_lock(conn: Connection, statement: Statement, piece: str, lock_timeout
         mode=mode,
         lock_timeout_ms=lock_timeout_ms,
         # Validating reads the whole table, under a lock that blocks neither reads nor writes.
-        **({"statement_timeout_ms": 0} if validates else {}),
+        statement_timeout_ms=0 if validates else STATEMENT_TIMEOUT_MS,
     )
 
 

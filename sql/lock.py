@@ -89,12 +89,14 @@ def with_lock(
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     total_timeout: float = TOTAL_TIMEOUT,
     statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    before: Callable[[], object] = lambda: None,
 ) -> LockResult:
     """Run `action(conn)` in one short transaction of the service's own that locks `tables` in `mode`.
 
     The action's statements take the locks themselves, and it may run more than once: a failed attempt is rolled back
-    whole. `conn` is in autocommit mode. The older a holder may be, the longer this has waited already: from a moment
-    up to the lock timeout, since an attempt cannot outwait more.
+    whole. `before()` runs ahead of each attempt, outside of its transaction; what it raises ends the waiting. `conn` is
+    in autocommit mode. The older a holder may be, the longer this has waited already: from a moment up to the lock
+    timeout, since an attempt cannot outwait more.
 
     Raises Busy, naming who is in the way, after `total_timeout` seconds; Unreachable when the connection is lost. A
     lost connection leaves the transaction undone or done whole: run the command again.
@@ -115,6 +117,7 @@ def with_lock(
                 raise _busy(tables, attempts, total_timeout, old)
             time.sleep(_LOOK_PAUSE * random.uniform(1, 2))
             continue
+        before()
         attempts += 1
         asked = time.monotonic()
         try:

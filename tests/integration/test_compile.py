@@ -184,6 +184,21 @@ def test_C12_a_move_cannot_read_what_another_one_writes(bench: Bench) -> None:
     assert "price" in found.message
 
 
+@pytest.mark.parametrize("column", ["price", "label"])
+def test_an_annotation_that_a_mapping_reads_is_refused(bench: Bench, column: str) -> None:
+    """What the service writes itself is passed over in the stream: the target would never learn of it."""
+    mark = f"UPDATE w.fact f SET {column} = DEFAULT FROM unnest(:keys) k(id) WHERE f.stock_id = k.id"
+    mapping = "SELECT s.id, s.sku, f.price FROM w.stock s LEFT JOIN w.fact f ON f.stock_id = s.id"
+    plan = PLAN + 'annotate = "mark.sql"\n[moves.m.waive]\n"w.fact.label" = "marked"\n'
+    bench.folder.joinpath("mark.sql").write_text(mark)
+    found = [it.message for it in bench.compile(plan=plan, mapping=mapping).findings if it.code == "chained-moves"]
+    if column == "label":
+        assert found == []
+    else:
+        (message,) = found
+        assert "price of w.fact, which the move m reads, is written by the annotation of m" in message
+
+
 def test_a_missing_target_column_is_refused_with_the_statement(bench: Bench) -> None:
     found = bench.find("missing-target-column", mapping=MAPPING.replace("f.label", "f.label, f.price AS cost"))
     assert (found.severity, found.file, found.line, found.move) == ("block", "m.sql", 1, "m")

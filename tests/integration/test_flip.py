@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from cutover.facade import facade_columns
-from cutover.flip import consolidated_share, flip, flip_back
+from cutover.flip import FRESH, consolidated_share, flip, flip_back
+from cutover.flip_report import FlipRefused
 from cutover.gate import GateClosed
 from sql.connection import connect
 from sql.errors import Busy, Refused
@@ -141,6 +142,21 @@ def test_what_the_gate_saw_must_still_hold_under_the_lock(world: Prepared) -> No
         world.conn.execute(CLOSED["dead letter"][0].encode())
     outcome = flipping.join()
     assert isinstance(outcome, Refused)
+    assert _side(world) == ("legacy", 0)
+
+
+def test_a_flip_that_waits_for_long_asks_the_gate_again(world: Prepared) -> None:
+    """Behind a reader it has waited while a reconciliation found a drift: that is as good a reason as before."""
+    world.open_gate()
+    with connect(world.dsn, "long") as long, long.transaction():
+        long.execute(f"SELECT FROM {FACADE.sql} LIMIT 1")
+        flipping = Background(lambda: flip(world.dsn, world.plan, "part", "consolidated"))
+        wait_until_looking(world)
+        world.conn.execute("SELECT pg_sleep(%s)", (2 * FRESH,))
+        world.conn.execute("UPDATE cutover.reconcile_run SET verdict = 'drift'")
+    outcome = flipping.join()
+    assert isinstance(outcome, FlipRefused)
+    assert [each.check for each in outcome.report.gate if not each.ok] == ["reconciled"]
     assert _side(world) == ("legacy", 0)
 
 

@@ -13,6 +13,7 @@ from consumers import worker
 from cutover.doctor import examine
 from cutover.prepare import prepare
 from cutover.settings import Settings
+from reconcile.run import reconcile
 from sql.connection import connect
 from sql.errors import Refused
 from tests.integration.rig import Rig, prepared
@@ -186,3 +187,18 @@ def test_c10_what_hides_its_changes_below_a_source_halts_the_move(rig: Rig, how:
     heal(rig)
     settled(rig)
     assert rig.differences() == {}
+
+
+def test_what_a_consumer_is_about_to_follow_is_no_drift(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of a partition that was emptied differ at once, and nothing in the stream will mend that."""
+    assert rig.stop() == []
+    monkeypatch.setattr(worker, "WATCH", 1_000_000_000.0)  # it never looks
+    rig.capture()
+    rig.consume()
+    assert reconcile(rig.dsn, rig.plan, ["sum"]).verdict == "match"
+    change(rig, CHANGES["truncate"])
+    (move,) = reconcile(rig.dsn, rig.plan, ["sum"], timeout=2).moves
+    assert move.verdict == "lag"
+    assert {each.reason for each in move.differences} == {
+        "partitions of a source came, went or were emptied: the consumers are about to touch every key"
+    }
