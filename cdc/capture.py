@@ -19,7 +19,7 @@ from cdc.gap import Chapter
 from cdc.log import Log, LogWriter
 from cdc.pace import LONGEST, Pace
 from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text
-from cdc.router import Buffer, Route, Router
+from cdc.router import Buffer, Route, Router, own_by
 from cdc.tail import Tail
 from sql import faultpoints
 from sql.connection import OWN
@@ -188,7 +188,8 @@ class Session:
         self.reading: ReplicationStream | Backlog = reading
         routes = self.routes
         xid = lsn = commit_time = 0
-        inside = own_transaction = first = False
+        inside = first = False
+        own = b""  # whose transaction it is, where it is the service's own
         expected = self.tail.newest.commit_lsn if self.tail.newest else NEVER
         while not stop.is_set():
             count = 0
@@ -197,7 +198,7 @@ class Session:
                 if tag == 85 or tag == 73 or tag == 68:  # U, I, D
                     first = False
                     route = routes[message[26:30]]
-                    if route is None or (own_transaction and route.ours):
+                    if route is None or (own and own in route.ours):
                         continue
                     count += 1
                     size = len(message)
@@ -229,13 +230,14 @@ class Session:
                         expected = self._recognise(lsn, xid, commit_time)
                 elif tag == 67:  # C
                     self.committed = self.processed = _COMMIT(message, 35)[0]
-                    if not own_transaction:
+                    if not own:
                         self.foreign = True
-                    inside = own_transaction = False
+                    inside, own = False, b""
                 elif tag == 77:  # M
                     transactional, _at, prefix, content = pgoutput.logical_message(message[XLOG_HEADER:])
                     if prefix == OWN:
-                        own_transaction = own_transaction or (transactional and first and content == b"own")
+                        if transactional and first and not own:
+                            own = own_by(content)
                         if content == b"watermark" and not transactional:
                             self.demanded = True
                             if not inside:
@@ -243,7 +245,7 @@ class Session:
                     first = False
                 elif tag == 82:  # R
                     self._relation(message[XLOG_HEADER:], lsn)
-                elif tag == 84 and not own_transaction:  # T
+                elif tag == 84 and not own:  # T
                     self._truncate(message[XLOG_HEADER:], xid, lsn, commit_time)
             self.capture.changes += count
             if reading.passed and not inside:

@@ -11,6 +11,7 @@ import orjson
 
 from cdc import pgoutput
 from cdc.pgoutput import Relation, Value
+from sql.connection import ANY_MOVE
 from sql.errors import Halted
 from sql.model import Move, Plan, Source
 from sql.names import Name
@@ -69,7 +70,7 @@ class Route:
 
     `simple`: one lane, a key of one column, no columns to strip: capture reads the key in place.
     `strip`: positions to keep where a table sends more than may enter the log (REPLICA IDENTITY FULL).
-    `ours`: the service writes it, and reads none of its own writes again (C12).
+    `ours`: the moves that write it themselves, as `own_by` names them, and read none of these writes again (C12).
     """
 
     source: str
@@ -79,7 +80,7 @@ class Route:
     before: int
     buffers: list[Buffer]
     strip: tuple[int, ...] | None
-    ours: bool = False
+    ours: frozenset[bytes] = frozenset()
 
     def spread(self, message: bytes) -> tuple[bytes, list[tuple[Buffer, bytes]]]:
         """The message as the log may have it, and each (buffer, key) it belongs to.
@@ -149,11 +150,12 @@ class Router:
         self.buffers = {move.name: [Buffer(move, at) for at in range(move.partitions)] for move in plan.moves}
         self.all = [buffer for buffers in self.buffers.values() for buffer in buffers]
         self._sources: dict[int, list[tuple[Move, Source]]] = {}
-        # What converge and annotations write. What else is in such a transaction a trigger or a cascade of the target
-        # wrote, and nobody but the stream tells of it.
-        self._ours: set[tuple[str | None, str]] = set()
+        # What converge and the annotation of a move write. What else is in such a transaction a trigger or a cascade of
+        # the target wrote, be it to another move's target, and nobody but the stream tells of it.
+        self._ours: dict[tuple[str | None, str], set[bytes]] = {}
         for move in plan.moves:
-            self._ours |= {(move.target.schema, move.target.relation), *written(move.annotate_sql or "")}
+            for table in {(move.target.schema, move.target.relation), *written(move.annotate_sql or "")}:
+                self._ours.setdefault(table, {ANY_MOVE}).add(f"{move.plan} {move.name}".encode())
             for source in move.sources:
                 if source.keys:
                     self._sources.setdefault(source.oid, []).append((move, source))
@@ -208,5 +210,17 @@ class Router:
         simple = len(lanes) == 1 and len(lanes[0].positions) == 1 and strip is None
         return Route(
             source.name.sql, described, lanes, simple, lanes[0].positions[0] if simple else 0, lanes[0].buffers, strip,
-            bool({(source.name.schema, source.name.relation), (None, source.name.relation)} & self._ours),
+            self._written_by(source.name),
         )  # fmt: skip
+
+    def _written_by(self, table: Name) -> frozenset[bytes]:
+        found = (self._ours.get((schema, table.relation), set()) for schema in (table.schema, None))
+        return frozenset().union(*found)
+
+
+def own_by(content: bytes) -> bytes:
+    """Whose a transaction is that began with this message: a move's ("plan move"), ANY_MOVE, or nobody's of the service
+    (empty)."""
+    if content == b"own":
+        return ANY_MOVE
+    return content[4:] if content.startswith(b"own ") else b""

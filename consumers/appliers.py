@@ -51,8 +51,8 @@ class Applied:
 class Appliers:
     """The sessions of one worker: `first`, which is the caller's, and the others, which are opened when needed.
 
-    What a session's convergers remember of their own writes (`consumers.echo`) is that session's. A loop that a
-    trigger makes is recent and never a backlog, so all its rounds are the first session's.
+    What a session's convergers remember of their own writes (`consumers.echo`) is that session's: a trigger that
+    loops over so many keys that it is a backlog has some more rounds until they are dead letters.
     """
 
     def __init__(self, dsn: str, plan: Plan, worker: str, first: Connection, most: int) -> None:

@@ -12,6 +12,9 @@ from sql.errors import Busy, Gap, Halted, PlanChanged
 from sql.files import load
 from sql.model import Move
 
+# As sql.connection.own, with the move: what a trigger of its target writes to another move's tables is not ours.
+_OWN = "SELECT pg_logical_emit_message(true, 'cutover', concat('own ', %s::text, ' ', %s::text))"
+
 
 @dataclass(frozen=True, slots=True)
 class Advance:
@@ -61,7 +64,7 @@ def lock(conn: Connection, move: Move, expected: Mapping[int, int | None], diges
     """
     with conn.pipeline():
         conn.execute("BEGIN", prepare=False)
-        conn.execute("SELECT pg_logical_emit_message(true, 'cutover', 'own')", prepare=True)
+        conn.execute(_OWN, (move.plan, move.name), prepare=True)
         cursor = conn.execute(load("consume/lock_positions"), (move.plan, move.name, sorted(expected)), prepare=True)
     rows = cursor.fetchall()
     found = {int(row[0]): int(row[1]) for row in rows}

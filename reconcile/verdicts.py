@@ -90,11 +90,11 @@ def judge(history: Sequence[Observation], now: Observation, about: Circumstances
         return Judgement("lag", kind, "arrived", settled=True)
     if now.state == "duplicate":
         return Judgement("unresolved", "duplicate", "one side has several rows with this key")
+    if about.dead is not None:
+        return Judgement("unresolved", kind, f"dead letter ({about.dead})")
     if any(seen.consolidated != now.consolidated == seen.legacy for seen in history):
         # The target has taken the state of an earlier snapshot, which it did not have then: it follows.
         return Judgement("lag", kind, "arrived; the key keeps changing", settled=True)
-    if about.dead is not None:
-        return Judgement("unresolved", kind, f"dead letter ({about.dead})")
     if about.pending is not None:
         return Judgement("lag", kind, about.pending)
     if about.due or about.applied is None:

@@ -49,6 +49,7 @@ _NETWORK = {
 }
 _TRANSACTION_TIMEOUT = 170000  # the version since which there is one
 OWN = "cutover"  # prefix of the logical messages by which capture knows the service's own transactions
+ANY_MOVE = b"*"  # for whose it is, where such a message does not say
 _EMIT_OWN = "SELECT pg_logical_emit_message(true, 'cutover', 'own')"
 
 

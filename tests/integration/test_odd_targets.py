@@ -12,7 +12,7 @@ from cdc import frame
 from cdc.frame import CHANGES
 from consumers.echo import ROUNDS
 from sql.errors import Refused
-from tests.integration.rig import Rig
+from tests.integration.rig import Rig, prepared
 
 BOTH = pytest.mark.parametrize(
     ("server", "log_address"), [("pg15", "sqlite"), ("pg18", "sqlite")], indirect=True, ids=["pg15", "pg18"]
@@ -234,6 +234,55 @@ def test_c12_what_a_trigger_of_the_target_writes_to_a_source_is_streamed(
         frames = streamed(rig)
         rig.drain()
         assert streamed(rig) == frames
+
+
+@BOTH
+def test_c12_what_a_trigger_of_one_target_writes_to_that_of_another_move_is_streamed(
+    dsn: str, plan_name: str, log_address: str, tmp_path: Path
+) -> None:
+    """It is a source of the other move too: only what a move's own transactions write to its own tables is passed over."""
+    schema = """
+    CREATE SCHEMA shop;
+    CREATE TABLE shop.payment (id int PRIMARY KEY, item int, amount int);
+    CREATE TABLE shop.sale (id int PRIMARY KEY, item int, amount int);
+    CREATE TABLE shop.item (id int PRIMARY KEY, sold int NOT NULL DEFAULT 0, label text);
+    CREATE FUNCTION shop.count_sale() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        UPDATE shop.item SET sold = sold + 1 WHERE id = NEW.item;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER count_sale AFTER INSERT ON shop.sale FOR EACH ROW EXECUTE FUNCTION shop.count_sale();
+    INSERT INTO shop.item (id) SELECT generate_series(1, 9);
+    """
+    plan = """
+    name = "{name}"
+    [moves.sale]
+    target  = "shop.sale"
+    mapping = "sale.sql"
+    key     = ["id"]
+    rows    = "all"
+    [moves.item]
+    target  = "shop.item"
+    mapping = "item.sql"
+    key     = ["id"]
+    rows    = "existing"
+    """
+    files = {
+        "plan.toml": plan,
+        "sale.sql": "SELECT p.id, p.item, p.amount FROM shop.payment p",
+        "item.sql": "SELECT i.id, CASE WHEN i.sold > 0 THEN 'sold' ELSE 'new' END AS label FROM shop.item i",
+    }
+    with prepared(Rig(dsn, plan_name, log_address, tmp_path, schema, files)) as rig:
+        rig.capture()
+        rig.consume()
+        rig.backfill()
+        rig.drain()
+        rig.conn.execute("INSERT INTO shop.payment SELECT n, n, 5 FROM generate_series(1, 4) n")
+        rig.drain()  # the sales, with what the trigger has written …
+        rig.drain()  # … and that
+        assert rig.differences() == {}
+        assert rig.conn.execute("SELECT count(*) FROM shop.item WHERE label = 'sold'").fetchone() == (4,)
+        assert rig.stop() == []
 
 
 @NEWEST

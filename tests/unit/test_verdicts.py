@@ -69,6 +69,14 @@ def test_a_dead_letter_is_unresolved_even_behind_a_passed_log() -> None:
     assert (found.verdict, found.reason) == ("unresolved", "dead letter (22003)")
 
 
+def test_a_dead_letter_is_unresolved_though_an_earlier_state_has_arrived() -> None:
+    """What came after it is what the target refuses, and will not follow."""
+    now = replace(BEFORE, legacy=b"newer", consolidated=b"new", sources=("x",), target="y")
+    found = judge([BEFORE], now, replace(PASSED, dead="23514"))
+    assert found is not None
+    assert (found.verdict, found.settled) == ("unresolved", False)
+
+
 def test_a10_a_key_that_is_due_is_never_drift() -> None:
     about = replace(PASSED, due=True)
     assert judge([BEFORE], BEFORE, about) is None
