@@ -26,6 +26,11 @@ from tests.services.topics import forget
 
 PRICE = """INSERT INTO "Lager"."Preis" VALUES ('DE', '1', 'EUR', 1) ON CONFLICT DO NOTHING"""  # no proof without rows
 Fault = Callable[[Rig], None]
+# A consumer's session that began after a moment has leases: more locks than that of its presence.
+HOLDS = """
+SELECT count(*) > 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid IN (
+    SELECT pid FROM pg_stat_activity WHERE application_name = %s AND backend_start > %s)
+"""
 ONE = pytest.mark.parametrize("server", ["pg18"], indirect=True)
 SQLITE = pytest.mark.parametrize("log_address", ["sqlite"], indirect=True)
 
@@ -317,7 +322,10 @@ def test_l2_who_lived_through_a_heal_records_the_next_gap(world: World) -> None:
     consume = world.rig.consume()
     write(world.rig, 2)
     drop_slot(world.rig)
-    world.cli.run(*shlex.split(world.named())[1:])
+    cure = world.named()
+    (before,) = world.rig.conn.execute("SELECT clock_timestamp()").fetchone() or (None,)
+    world.cli.run(*shlex.split(cure)[1:])
+    world.rig.wait_until(HOLDS, (f"cutover consume {world.rig.name}", before))  # it has seen the heal
     capture = world.rig.capture()
     world.rig.drain()
     assert world.rig.stop(capture) == []

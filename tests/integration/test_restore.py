@@ -146,6 +146,8 @@ def again(rig: Rig, chance: random.Random) -> None:
             if found.kind == CHANGES:
                 frames[record.partition].append(record.value)
         for partition, listed in frames.items():
+            if not listed:
+                continue
             since = max(0, len(listed) - chance.randint(1, 12))
             while since and xids(listed[since]) & xids(listed[since - 1]):
                 since -= 1  # whole transactions
