@@ -21,9 +21,9 @@ from sql.query import tables_of
 def ranged(conn: Connection, move: Move) -> Narrowed | None:
     """The mapping as the view has it, for ranges to be written into; None: read the view.
 
-    The text is PostgreSQL's own of the view, every name in it qualified. The view is read where its sources are no
-    plain tables, where a policy may show the session other rows than the view's owner, where the session may not read
-    the sources, and where what it would read has other columns or types than the view.
+    The text is PostgreSQL's own of the view, every name in it qualified. The view is read where it is not the mapping
+    of this plan, where its sources are no plain tables, where a policy may show the session other rows than the view's
+    owner, where the session may not read the sources, and where what it would read has other columns or types.
     """
     try:
         return patiently(partial(_ranged, conn, move))
@@ -35,7 +35,7 @@ def _ranged(conn: Connection, move: Move) -> Narrowed | None:
     with conn.transaction():
         # Every name is qualified then, and no digit of a constant is lost.
         conn.execute("SET LOCAL search_path = pg_catalog; SET LOCAL extra_float_digits = 1", prepare=False)
-        row = conn.execute(load("reconcile/definition").encode(), {"view": move.view.sql}).fetchone()
+        row = conn.execute(load("reconcile/definition").encode(), {"view": move.view.sql, "mark": move.mark}).fetchone()
         if row is None:
             return None
         oid, text = int(row[0]), str(row[1]).strip().removesuffix(";")

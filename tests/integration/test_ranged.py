@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from cutover.plan import load_plan
 from reconcile.diff import Comparison
+from reconcile.manner import Manner
+from reconcile.one_move import OneMove
 from reconcile.ranged import ranged
 from sql import narrowed as narrowed_module
 from sql.compile import compile_plan
@@ -204,6 +207,7 @@ def _every_move(conn: Connection, plan: Plan, rows: str) -> dict[str, int]:
         conn.execute(rows.encode(), prepare=False)
     places = {}
     for move in plan.moves:
+        conn.execute(f"COMMENT ON VIEW {move.view} IS '{move.mark}'".encode(), prepare=False)
         names = ", ".join(f"concat({quote(key.name)})" for key in move.key)
         keys = conn.execute(f"SELECT {names} FROM {move.view} ORDER BY random() LIMIT 7".encode()).fetchall()
         places[move.name] = _chunks(conn, Comparison(conn, move), [tuple(key) for key in keys if all(key)])
@@ -214,6 +218,12 @@ def test_the_view_is_read_where_the_sources_may_not_be(dsn: str) -> None:
     kind, other, bare, keys = _KEYS["int"]
     with arena(dsn, _DDL.format(type=kind, other=other, bare=bare, keys=keys), _MAPPINGS["left"]) as it:
         assert ranged(it.conn, it.move) is not None
+        assert ranged(it.conn, replace(it.move, mapping_sql="SELECT 1")) is None
+        run = OneMove(it.conn, it.conn, it.move, Manner(), others=[it.conn])
+        assert run.parallel is not None
+        assert all(
+            "(SELECT id, x FROM old.c WHERE" in each.pairs.chunk(low=True, high=True) for each in run.parallel.others
+        )
         it.run("CREATE ROLE reader_of_views; GRANT USAGE ON SCHEMA cutover, old TO reader_of_views")
         it.run(f"GRANT SELECT ON {it.move.view} TO reader_of_views")
         try:
