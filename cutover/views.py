@@ -6,7 +6,6 @@ and what others made is never replaced.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import psycopg
@@ -43,7 +42,7 @@ def install_views(conn: Connection, move: Move, lock_timeout_ms: int = LOCK_TIME
     read, or when something of the application depends on a column that goes away; Busy.
     """
     before = comment(conn, move.view)
-    changed = before is not None and before != mapping_mark(move)
+    changed = before is not None and before != move.mark
     swapped = before is not None and not _reads_its_tables(conn, move)
     new_mapping = before is None or changed or swapped
     again = changed or not mapping_untouched(conn, move)
@@ -124,13 +123,7 @@ def _reads_its_tables(conn: Connection, move: Move) -> bool:
 
 def mapping_stands(conn: Connection, move: Move) -> bool:
     """Is the installed mapping the plan's, and still the view that prepare made?"""
-    return comment(conn, move.view) == mapping_mark(move) and mapping_untouched(conn, move)
-
-
-def mapping_mark(move: Move) -> str:
-    """The comment on the mapping's view; another one means another mapping."""
-    digest = hashlib.sha256(move.mapping_sql.encode()).hexdigest()[:16]
-    return f"cutover: mapping of {move.plan}.{move.name}, {digest}"
+    return comment(conn, move.view) == move.mark and mapping_untouched(conn, move)
 
 
 def _remember(conn: Connection, move: Move) -> None:
@@ -153,7 +146,7 @@ def _install_mapping(conn: Connection, move: Move) -> None:
                 cure="drop or change those first",
             ) from error
         do(conn, f"CREATE VIEW {move.view.sql} AS\n{select}")
-    set_comment(conn, "VIEW", move.view, mapping_mark(move))
+    set_comment(conn, "VIEW", move.view, move.mark)
 
 
 def _create_memory(conn: Connection, move: Move, owned: Name) -> None:

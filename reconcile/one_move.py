@@ -24,6 +24,7 @@ from reconcile.pace import Pace
 from reconcile.parallel import Parallel
 from reconcile.place import Place
 from reconcile.proof import Outcome, Prover
+from reconcile.ranged import ranged
 from reconcile.sample import Drawing
 from reconcile.scope import ALL, Selection, sentence
 from reconcile.sources import source_rows
@@ -44,6 +45,8 @@ class OneMove:
         all_columns, move = move, only.narrowed(move)
         self.reader, self.move, self.manner, self.progress = reader, move, manner, manner.progress
         self.comparison = Comparison(reader, move, only.where.sql if only.where else None)
+        if only.keys is None and not only.draw:
+            self.comparison.carry(ranged(reader, move))
         self.parallel = Parallel(self.comparison, others) if others else None
         self.prover = Prover(self.comparison, writer, move, manner.timeout, self._on_round,
                              Comparison(reader, all_columns) if only.columns else None)  # fmt: skip

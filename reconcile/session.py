@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final, Self, TypeVar
 
 import psycopg
@@ -13,6 +14,7 @@ from sql.catalog import read_tables
 from sql.connection import Connection, transient
 from sql.files import load
 from sql.model import Move
+from sql.narrowed import Narrowed
 from sql.pairs import Pairs
 from sql.retry import for_a_while
 
@@ -52,6 +54,10 @@ class Session:
     def twin(self, conn: Connection) -> Self:
         """The same in another session."""
         return type(self)(conn, self.move, pairs=self.pairs)
+
+    def carry(self, narrowed: Narrowed | None) -> None:
+        """Let chunks write their range into the mapping's sources."""
+        self.pairs = replace(self.pairs, narrowed=narrowed)
 
     @contextmanager
     def snapshot(self, limit_ms: int = TOO_LONG_MS, lock_ms: int = _LOCK_MS) -> Iterator[Connection]:

@@ -66,7 +66,7 @@ def understand(conn: Connection, file: str, spec: MoveSpec, aggregates: frozense
     tables = read_tables(conn, {*mentioned, spec.target, *facade})
     _refuse_unknown(conn, file, spec, mentioned, tables, additions)
     types = read_types(conn, (column for table in tables.values() for column in table.columns))
-    shapes = {name: _shape(tables[name], types, additions) for name in mentioned}
+    shapes = {name: shape(tables[name], types, additions) for name in mentioned}
     analysis = analyse(
         spec.mapping.text, spec.key, spec.target, shapes, file=spec.mapping.file, aggregates=aggregates,
         overridden=frozenset(spec.sources), clock_declared=spec.refresh is not None,
@@ -138,9 +138,10 @@ def _source(it: Understood, source: SourceUse) -> Source:
     )
 
 
-def _shape(table: Table, types: Types, additions: Additions) -> Shape:
+def shape(table: Table, types: Types, additions: Additions | None = None) -> Shape:
+    """What the analysis of a mapping needs of a table, with the columns that the ddl will add."""
     families = {column.name: family(column, types) for column in table.columns}
-    added = [name for name in additions.of(table.name) if name not in families]
+    added = [name for name in additions.of(table.name) if name not in families] if additions else []
     return Shape(
         (*families, *added),
         tuple(frozenset(index.columns) for index in table.unique if index.complete),

@@ -6,6 +6,7 @@ Pure data. `cutover.plan` reads the folder, `sql.compile` joins it with the cata
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Literal
 
 from sql.names import Name
@@ -134,6 +135,12 @@ class Move:
     @property
     def view(self) -> Name:
         return Name("cutover", f"map_{self.plan}_{self.name}")
+
+    @property
+    def mark(self) -> str:
+        """The comment on the mapping's view; another one means another mapping."""
+        digest = sha256(self.mapping_sql.encode()).hexdigest()[:16]
+        return f"cutover: mapping of {self.plan}.{self.name}, {digest}"
 
     @property
     def owned(self) -> Name | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from sql.compare import any_differs, differs, image
 from sql.mask import MASKED, literal, unlike
 from sql.model import Move, Source
-from sql.names import Name, quote
+from sql.names import quote
+from sql.narrowed import Narrowed
 from sql.render import _parameterised, _placeholder, base_type
 
 Side = Literal["legacy", "consolidated"]
@@ -32,6 +34,7 @@ class Pairs:
     collations: tuple[str | None, ...]
     target_unique: bool
     where: str | None = None  # a condition on `r`: only keys that satisfy it on either side count
+    narrowed: Narrowed | None = None  # the mapping for a chunk's range to be written into; None: chunks read the view
 
     # -- chunks --------------------------------------------------------------------------------------------------------
 
@@ -56,7 +59,8 @@ class Pairs:
             f"SELECT count(v.{_FIRST}), count(t.{_FIRST}) FILTER (WHERE {scope}), {others},"
             f" count(*) FILTER (WHERE {scope}), {kept},"
             f" coalesce(array_length({keys}, 1), 0), ({keys})[1:{_placeholder(_CAP)}::int]"
-            f" FROM ({self._side('legacy', low, high)}) v FULL JOIN ({self._side('consolidated', low, high)}) t"
+            f" FROM ({self._side('legacy', low, high, self._ranged(low, high))}) v"
+            f" FULL JOIN ({self._side('consolidated', low, high)}) t"
             f" ON {self._same('v', 't')}{self._satisfied('v', 't')}"
         )
 
@@ -206,8 +210,10 @@ class Pairs:
 
     def _key(self, at: int, relation: str) -> str:
         """A key column of a relation, sorted as the target sorts it."""
+        return self._sorted(at, f"{relation}.{quote(self.move.key[at].name)}")
+
+    def _sorted(self, at: int, name: str) -> str:
         collation = self.collations[at]
-        name = f"{relation}.{quote(self.move.key[at].name)}"
         return f"{name} COLLATE {collation}" if collation else name
 
     def _named_keys(self, relation: str) -> str:
@@ -221,8 +227,11 @@ class Pairs:
         return " AND ".join(f"{left}.{alias} = {right}.{alias}" for alias in self._aliases)
 
     def _range(self, relation: str, low: bool, high: bool) -> str:
-        columns = [self._key(at, relation) for at in range(len(self.move.key))]
-        tests = [f"{relation}.{quote(key.name)} IS NOT NULL" for key in self.move.key]
+        return self._within([f"{relation}.{quote(key.name)}" for key in self.move.key], low, high)
+
+    def _within(self, names: Sequence[str], low: bool, high: bool) -> str:
+        columns = [self._sorted(at, name) for at, name in enumerate(names)]
+        tests = [f"{name} IS NOT NULL" for name in names]
         for bounded, operator, word in ((low, ">", "lo"), (high, "<=", "hi")):
             if bounded:
                 bounds = [
@@ -234,9 +243,15 @@ class Pairs:
     def _values(self, relation: str) -> str:
         return "".join(f", {relation}.{quote(column.name)}" for column in self.move.written)
 
-    def _side(self, side: Side, low: bool, high: bool) -> str:
+    def _ranged(self, low: bool, high: bool) -> str:
+        """The mapping; where it can be, with the range in its sources."""
+        if self.narrowed is None:
+            return self.move.view.sql
+        return f"({self.narrowed.query(partial(self._within, low=low, high=high))})"
+
+    def _side(self, side: Side, low: bool, high: bool, mapping: str | None = None) -> str:
         """One side's rows in (lo, hi]; those of the target say whether they are this move's own."""
-        relation: Name = self.move.view if side == "legacy" else self.move.target
+        relation = mapping or (self.move.view if side == "legacy" else self.move.target).sql
         mine, join = "", ""
         if side == "consolidated" and self.move.owned:
             mine, join = f", (o.own IS NOT NULL) AS {_MINE}", self._owned_join("r")

@@ -101,6 +101,7 @@ def arena(
         it = Arena(dsn, conn, plan)
         move = it.move
         it.run(f"CREATE VIEW {move.view} AS {move.mapping_sql}")
+        it.run(f"COMMENT ON VIEW {move.view} IS '{move.mark}'")
         if move.owned:
             names = ", ".join(quote(column.name) for column in move.key)
             it.run(f"CREATE TABLE {move.owned} AS SELECT {names} FROM {move.target} WITH NO DATA")
