@@ -22,7 +22,9 @@ SELECT move.move,
                      FROM cutover.reconcile_run) run
      WHERE run.plan = move.plan AND run.move = move.move
      -- A part that is equal proves nothing of the whole, and undoes nothing: it is named only where there is nothing else.
-     ORDER BY (run.exact OR run.verdict <> 'match') DESC, run.finished_at DESC, run.id DESC LIMIT 1
+     -- A match is as new as its first look: a long pass that ends after a run that began later does not replace it.
+     ORDER BY (run.exact OR run.verdict <> 'match') DESC,
+              CASE run.verdict WHEN 'match' THEN run.started_at ELSE run.finished_at END DESC, run.id DESC LIMIT 1
   ) run ON true
   LEFT JOIN LATERAL (  -- after any of these, what was proven before proves nothing
     SELECT event.what, event.at FROM cutover.event event

@@ -14,7 +14,7 @@ import pytest
 from cutover.facade import facade_columns
 from cutover.flip import FRESH, consolidated_share, flip, flip_back
 from cutover.flip_report import FlipRefused
-from cutover.gate import GateClosed
+from cutover.gate import GateClosed, gate
 from sql.connection import connect
 from sql.errors import Busy, Refused
 from sql.facade import facade_of
@@ -158,6 +158,22 @@ def test_a_flip_that_waits_for_long_asks_the_gate_again(world: Prepared) -> None
     assert isinstance(outcome, FlipRefused)
     assert [each.check for each in outcome.report.gate if not each.ok] == ["reconciled"]
     assert _side(world) == ("legacy", 0)
+
+
+@pytest.mark.parametrize(("verdict", "ok"), [("match", True), ("drift", False)])
+def test_a_long_pass_that_ends_last_does_not_hide_a_newer_match(world: Prepared, verdict: str, ok: bool) -> None:
+    """It began before a letter was discarded, after which a whole run found all equal. What it finds to differ counts."""
+    world.open_gate()
+    world.conn.execute("INSERT INTO cutover.event (plan, what) VALUES (%s, 'discard')", (world.plan.name,))
+    world.conn.execute("UPDATE cutover.reconcile_run SET started_at = now(), finished_at = now()")
+    world.conn.execute(
+        "INSERT INTO cutover.reconcile_run OVERRIDING SYSTEM VALUE SELECT (r).* FROM (SELECT jsonb_populate_record(r, jsonb_build_object('id', r.id + 1000,"
+        " 'started_at', r.started_at - interval '1 minute', 'finished_at', clock_timestamp(), 'verdict', %s::text)) AS r"
+        " FROM cutover.reconcile_run r) n",
+        (verdict,),
+    )
+    checks = {each.check: each.ok for each in gate(world.conn, world.plan, world.plan.move("part"), "consolidated")}
+    assert checks["reconciled"] == ok
 
 
 def wait_until_looking(world: Prepared, who: str = "cutover flip") -> None:
