@@ -68,7 +68,14 @@ def add_to(app: typer.Typer) -> None:
             call.out.print(_sentence(healing))
         return 0
 
-    letters = typer.Typer(name="dead-letters", help="What could not be applied.", no_args_is_help=True)
+    letters = typer.Typer(name="dead-letters", help="What could not be applied.", invoke_without_command=True)
+
+    @letters.callback()
+    def alone(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:  # what typer has for this says nothing here
+            typer.echo(context.get_help(), err=True)
+            raise typer.Exit(2)
+
     app.add_typer(letters)
     _add_dead_letters(letters)
 

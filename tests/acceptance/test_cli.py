@@ -63,6 +63,11 @@ def test_wrong_usage_exits_2_and_names_the_right_word(bare: Cli, arguments: tupl
     assert word in bare.run(*arguments, code=2).err
 
 
+def test_dead_letters_alone_lists_its_commands(bare: Cli) -> None:
+    said = bare.run("dead-letters", code=2).err
+    assert all(word in said for word in ("Usage: cutover dead-letters", "list", "show", "retry", "discard"))
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
