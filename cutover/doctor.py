@@ -336,7 +336,7 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str])
         yield Problem(
             "broken",
             f"{move.move} has {counted(move.dead_letters, 'dead letter')}",
-            "these keys could not be applied; the target does not have them",
+            "these keys could not be applied; the target has none of them, or what they were before",
             "cutover dead-letters list",
             move.move,
         )
