@@ -95,10 +95,10 @@ class Appliers:
             self._close()
 
     def close(self) -> None:
-        """End the sessions beside the first, and the threads."""
-        self._close()
+        """End the threads, once what they apply is done, and the sessions beside the first."""
         if self._threads is not None:
             self._threads.shutdown()
+        self._close()
 
     def _close(self) -> None:
         for session in self._sessions[1:]:
