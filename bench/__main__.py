@@ -29,6 +29,7 @@ from bench import (
     soak,
 )
 from bench.in_turn import in_turn, table
+from bench.warm import warm
 from tests.services.choose import Services
 
 MEASUREMENTS: dict[str, Callable[..., object]] = {
@@ -70,6 +71,7 @@ def main() -> None:
         print(
             f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores; {services.describe()}"
         )
+        print(warm(kafka.address), flush=True)
         options = {"rows": arguments.rows} if arguments.rows else {}
         parts = in_turn(
             {name: partial(MEASUREMENTS[name], server.dsn, kafka.address, **options) for name in arguments.what}
