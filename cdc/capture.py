@@ -21,6 +21,7 @@ from cdc.pace import LONGEST, Pace
 from cdc.replication import XLOG_HEADER, ReplicationStream, lsn_text
 from cdc.router import Buffer, Route, Router, own_by
 from cdc.tail import Tail
+from cdc.turn import consumed
 from sql import faultpoints
 from sql.connection import OWN
 from sql.errors import Busy, Gap, Halted, PlanChanged, Unreachable
@@ -137,6 +138,7 @@ class Session:
         self.control.alone()
         logger.info("%s has a backlog, which is read first", self.plan.name, extra={"plan": self.plan.name})
         waiting = Backlog(self.capture.dsn, self.plan.slot, self.plan.publication, self.control.end())
+        begun = time.monotonic()
         try:
             self._begin()  # the server decodes meanwhile
             self._loop(waiting, stop)
@@ -145,6 +147,19 @@ class Session:
         finally:
             waiting.close()
             self.advance.close()
+        consumed(
+            self.control.conn,
+            self.plan.name,
+            self.marked,
+            time.monotonic() - begun,
+            lambda pause: self._rest(pause, stop),
+        )
+
+    def _rest(self, pause: float, stop: threading.Event) -> bool:
+        """Nothing is in hand, nothing is read; False once stopped."""
+        now = self.capture.beat = time.monotonic()
+        self._watch_at_times(now)
+        return not stop.wait(pause)
 
     def _follow(self, stop: threading.Event) -> None:
         """Read the stream until stopped."""

@@ -6,17 +6,17 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from psycopg import conninfo
 
-from cdc import advance, backlog, capture, frame
+from cdc import advance, backlog, capture, frame, turn
 from cdc.capture import Session
 from cdc.control import Control
 from cdc.replication import ReplicationStream
-from sql.connection import connect
+from sql.connection import Connection, connect
 from sql.errors import Busy
 from tests.integration.rig import Rig, shop
 from tests.integration.test_faultpoints import process, write
@@ -255,3 +255,41 @@ def test_a_backlog_that_is_decoded_too_slowly_is_streamed(
     rig.capture()
     prove(rig)
     assert "a transaction is open all the while; it is streamed instead" in caplog.text
+
+
+@ONE
+def test_the_stream_waits_for_consumers_behind_a_backlog(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came meanwhile is mostly their own, and cannot be applied before the backlog is."""
+    waits = threading.Event()
+
+    def patient(conn: Connection, plan: str, lsn: int, most: float, going: Callable[[float], bool]) -> bool:
+        def watched(pause: float) -> bool:
+            waits.set()
+            return going(pause)
+
+        return turn.consumed(conn, plan, lsn, 60.0, watched)
+
+    monkeypatch.setattr(capture, "consumed", patient)
+    monkeypatch.setattr(turn, "STILL", 60.0)
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = (SELECT slot FROM cutover.plan)"
+    with connect(rig.dsn, "holds the positions") as holder, holder.transaction():
+        holder.execute("SELECT FROM cutover.position FOR UPDATE")
+        rig.consume()
+        rig.capture()
+        assert waits.wait(60)
+        assert rig.conn.execute(active).fetchone() == (False,)
+    rig.drain()
+    assert rig.differences() == {}
+    assert rig.conn.execute(active).fetchone() == (True,)
+
+
+@ONE
+def test_the_stream_waits_for_nobody_who_stands_still(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No consumer runs; or they have had their time; or capture is stopped."""
+    looks = iter(range(1000))
+    waiting = (rig.conn, rig.plan.name, (1 << 63) - 1)
+    assert not turn.consumed(*waiting, 60.0, lambda _: next(looks) < 0)
+    assert not turn.consumed(*waiting, 0.0, lambda _: next(looks) < 999)
+    monkeypatch.setattr(turn, "STILL", 0.0)
+    assert not turn.consumed(*waiting, 60.0, lambda _: next(looks) < 999)
+    assert turn.consumed(rig.conn, rig.plan.name, 0, 60.0, lambda _: next(looks) < 999)
