@@ -24,7 +24,7 @@ from sql.errors import CutoverError, Gap, Unreachable
 
 FIRST: Final = 100_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
-GROWTH: Final = 1.15  # … slowly: the next is decoded while this one is read, and should not be waited for
+GROWTH: Final = 2.5  # … fast: to look through what was read before costs more than a wait for the next
 TOO_LONG: Final = 20.0  # seconds of decoding for a portion of MOST: a long transaction keeps the beginning far behind
 WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read first
 _HEADER: Final = 19  # bytes of COPY's binary format before the first row …
@@ -33,9 +33,10 @@ _COPY_SLOT: Final = (
     "SELECT pg_catalog.pg_copy_logical_replication_slot({slot},"
     " pg_catalog.concat('cutover_backlog_', pg_catalog.pg_backend_pid()), true)"
 )
-_START: Final = (
-    "SELECT pg_catalog.pg_replication_slot_advance({mine}, confirmed_flush_lsn)"
-    " FROM pg_catalog.pg_replication_slots WHERE slot_name = {other}"
+# Where another slot stands, at once; to move one there, the server would look through the WAL between.
+_AGAIN: Final = (
+    "SELECT pg_catalog.pg_drop_replication_slot({mine});"
+    " SELECT pg_catalog.pg_copy_logical_replication_slot({other}, {mine}, true)"
 )
 # So many bytes before the message that it stands where it does in the stream.
 _PORTION: Final = (
@@ -63,7 +64,7 @@ class Backlog:
         try:
             for _ in range(2):
                 self._readers.append(_Reader(dsn, slot, publication, until))
-            self._begin(self._readers[0], slot)
+            self._begin(self._readers[0])
         except BaseException:
             self.close()
             raise
@@ -84,8 +85,8 @@ class Backlog:
             self._readers.reverse()
         return found
 
-    def _begin(self, reader: _Reader, after: str) -> None:
-        """Let a reader decode the next portion, from where another slot stands."""
+    def _begin(self, reader: _Reader, after: str | None = None) -> None:
+        """Let a reader decode the next portion, from where its slot stands, or another."""
         reader.begin(after, int(self._limit))
         self._limit = min(MOST, self._limit * GROWTH)
 
@@ -132,12 +133,15 @@ class _Reader:
             names=sql.Literal(sql.Identifier(publication).as_string(None)),
         )
 
-    def begin(self, after: str, limit: int) -> None:
-        """Ask for a portion of `limit` messages and what their last transaction has more, from where a slot stands."""
-        start = sql.SQL(_START).format(mine=sql.Literal(self.slot), other=sql.Literal(after)).as_string(None)
-        portion = self._portion.as_string(None).replace("%(limit)s", str(limit))
+    def begin(self, after: str | None, limit: int) -> None:
+        """Ask for a portion of `limit` messages and what their last transaction has more, from where the slot `after`
+        stands, or our own."""
+        query = self._portion.as_string(None).replace("%(limit)s", str(limit))
+        if after is not None:
+            again = sql.SQL(_AGAIN).format(mine=sql.Literal(self.slot), other=sql.Literal(after))
+            query = f"{again.as_string(None)}; {query}"
         try:
-            self.pgconn.send_query(f"{start}; {portion}".encode())
+            self.pgconn.send_query(query.encode())
             while self.pgconn.flush():
                 select.select([], [self.pgconn.socket], [])
         except psycopg.OperationalError as error:
