@@ -23,7 +23,7 @@ from cutover.views import mapping_untouched
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
-from sql.counted import counted
+from sql.counted import counted, staying
 from sql.cures import commands, sorted_out
 from sql.errors import CutoverError, NotProven, Refused, Unreachable, without_cure
 from sql.files import load
@@ -352,7 +352,7 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str])
     if move.proof.accepted:
         yield Problem(
             "note",
-            f"{move.move}: {counted(move.proof.accepted, 'key', 'differs')} and stay as they are",
+            f"{move.move}: {staying(move.proof.accepted, 'key')}",
             "somebody has accepted that, for as long as both sides are what they were then",
             f"cutover reconcile {move.move}",
             move.move,

@@ -18,7 +18,7 @@ from cutover.show_status import bytes_text
 from cutover.views import mapping_stands
 from reconcile.storage import tables
 from sql.connection import Connection
-from sql.counted import counted
+from sql.counted import staying
 from sql.errors import Refused
 from sql.files import load
 from sql.model import Move, Plan
@@ -144,7 +144,7 @@ def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelt
         return no(f"the last reconciliation is {proof.age / 60:.0f} minutes old")
     why = f"match at {proof.snapshot_lsn}, {proof.age:.0f} s ago"
     if accepted := _run(conn, proof)[1]:
-        why += f"; {counted(accepted, 'key', 'differs')} and stay as they are, by somebody's decision"
+        why += f"; {staying(accepted, 'key')}, by somebody's decision"
     return Check("reconciled", True, why)
 
 

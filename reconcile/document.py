@@ -188,7 +188,7 @@ class MoveReport(_Part):
 
     `first_lsn`, `snapshot_lsn`: the first and the last snapshot's LSN. `columns`: in how many keys that differ a column
     does. `kinds`, `columns` and `differences` are of what stands: drift, unresolved, still in flight.
-    `gone`: differences of earlier runs that are equal now, the latest first, of `gone_in_all` in the last 90 days;
+    `gone`: differences of earlier runs that became equal, the latest first, of `gone_in_all` in the last 90 days;
     `gone_now`: those that this run saw equal first.
     `accepted`: the keys of `rows.accepted`, as far as the list has place.
     `longest_snapshot_ms`: of all snapshots, the invariants' included. `who`: the database role that compared;

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from reconcile.chunk import Key
-from reconcile.document import Scope
+from reconcile.document import Rows, Scope
+from sql.counted import counted, staying
 from sql.model import Move
 from sql.predicate import Predicate
 
@@ -74,13 +75,10 @@ def words(scope: Scope) -> str:
     return found if scope.whole else f"{found}; not exact"
 
 
-def sentence(move: str, verdict: str, compared: int, lag: int, scope: Scope) -> str:
+def sentence(move: str, verdict: str, rows: Rows, scope: Scope) -> str:
     """The verdict in one sentence; of a sample also what it says of all keys."""
-    keys = "all" if scope.whole or (scope.columns and not (scope.keys or scope.where or scope.sample)) else "the chosen"
-    equal = "equal in the chosen columns" if scope.columns else "equal"
-    late = f" {lag:,} of them were found in flight and seen to arrive." if lag and verdict == "match" else ""
     found = {
-        "match": f"{move}: {keys} {compared:,} keys are {equal} on both sides.{late}",
+        "match": f"{move}: {_equal(rows, scope)}",
         "lag": f"{move}: nothing is wrong, but not everything has arrived yet.",
         "drift": f"{move}: the sides differ, and it is not lag.",
         "unresolved": f"{move}: not proven; something could not be compared or did not move.",
@@ -91,3 +89,23 @@ def sentence(move: str, verdict: str, compared: int, lag: int, scope: Scope) -> 
         f"{found} With {scope.sample.confidence:.0%} confidence fewer than {scope.sample.fewer_than:,} of all"
         f" {scope.sample.keys:,} keys differ{' in them' if scope.columns else ''}."
     )
+
+
+def _equal(rows: Rows, scope: Scope) -> str:
+    """What a match says: never that a key is equal which differs, and stays so by decision or by rule."""
+    every = scope.keys is None and scope.where is None and scope.sample is None
+    equal = rows.compared - rows.accepted - rows.kept
+    keys = counted(rows.compared, "key" if every else "chosen key")
+    if equal < rows.compared:
+        keys = f"{equal:,} of {keys} {'is' if equal == 1 else 'are'}"
+    elif equal == 1:
+        keys = f"the only {keys.removeprefix('1 ')} is" if every else f"the {keys.removeprefix('1 ')} is"
+    else:
+        keys = f"all {keys} are"
+    found = [f"{keys} equal{' in the chosen columns' if scope.columns else ''} on both sides."]
+    for number, by in ((rows.accepted, "somebody's decision"), (rows.kept, "the plan's rule")):
+        if number:
+            found.append(f"{staying(number, 'key')}, by {by}.")
+    if rows.lag:
+        found.append(f"{rows.lag:,} of them {'was' if rows.lag == 1 else 'were'} found in flight and seen to arrive.")
+    return " ".join(found)

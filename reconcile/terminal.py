@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, SourceRows, Verdict
 from reconcile.scope import words
-from sql.counted import counted
+from sql.counted import counted, staying
 from sql.keys import key_text
 from sql.layout import Fitting
 
@@ -215,9 +215,7 @@ def _source(each: SourceRows) -> str:
 
 def _accepted(report: MoveReport) -> list[str]:
     """Keys that differ and stay, by name: the count, then each with its reason."""
-    lines = [
-        f"accepted: {counted(report.rows.accepted, 'key', 'differs')} and stay as they are, by somebody's decision"
-    ]
+    lines = [f"accepted: {staying(report.rows.accepted, 'key')}, by somebody's decision"]
     for each in report.accepted[:_MOST_ACCEPTED]:
         why = each.reason or "a row of others, by review"
         lines.append(f"  {key_text(each.key)}: {why}" + (f" ({each.who}, {each.at:%Y-%m-%d %H:%M})" if each.at else ""))
@@ -227,9 +225,9 @@ def _accepted(report: MoveReport) -> list[str]:
 
 
 def _left_out(report: MoveReport) -> RenderableType | None:
-    lines = [f"quarantined: {it.rows:,} rows, {it.reason}" for it in report.quarantined]
+    lines = [f"quarantined: {counted(it.rows, 'row')}, {it.reason}" for it in report.quarantined]
     if report.rows.kept:
-        lines.append(f"kept: {report.rows.kept:,} rows of others differ from the mapping and stay as they are, by rule")
+        lines.append(f"kept: {staying(report.rows.kept, 'row')}, by the plan's rule for rows of others")
     if report.rows.accepted:
         lines += _accepted(report)
     if report.rows.others:

@@ -9,3 +9,8 @@ def counted(number: int, noun: str, verb: str | None = None) -> str:
     if verb is None:
         return words
     return f"{words} {verb if number == 1 else verb.removesuffix('s')}"
+
+
+def staying(number: int, noun: str) -> str:
+    """`1 key differs and stays as it is`, `2 keys differ and stay as they are`."""
+    return f"{counted(number, noun, 'differs')} and {'stays as it is' if number == 1 else 'stay as they are'}"

@@ -1,4 +1,5 @@
--- Of the differences that stood: those that a run compared and did not list are gone. %(keys)s NULL: it compared all.
+-- Of the differences that stood: those that a run compared and did not list stand no more. They are equal, or somebody has
+-- decided to leave them (see accepted.sql). %(keys)s NULL: it compared all.
 WITH listed AS (
     SELECT ARRAY(SELECT jsonb_array_elements_text(each -> 'key')) AS key FROM jsonb_array_elements(%(differences)s::jsonb) each
 ), compared AS (
@@ -6,7 +7,13 @@ WITH listed AS (
 ), forgotten AS (
     DELETE FROM cutover.difference WHERE plan = %(plan)s AND move = %(move)s AND gone_at < %(at)s - interval '90 days'
 )
-UPDATE cutover.difference known SET gone_at = %(at)s
+UPDATE cutover.difference known
+   SET gone_at = %(at)s,
+       accepted = EXISTS (SELECT FROM cutover.accepted a
+                            LEFT JOIN cutover.dead_letter letter ON letter.id = a.dead_letter
+                           WHERE a.plan = known.plan AND a.move = known.move AND a.key = known.key
+                             AND a.decision = 'consolidated' AND a.ended_at IS NULL
+                             AND (a.dead_letter IS NULL OR letter.state = 'discarded'))
  WHERE known.plan = %(plan)s AND known.move = %(move)s AND known.gone_at IS NULL
    AND known.last_seen < %(at)s  -- not what another run has seen since this one began
    AND NOT EXISTS (SELECT FROM listed WHERE listed.key = known.key)

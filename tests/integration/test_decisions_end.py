@@ -130,6 +130,33 @@ def test_r4_an_applied_key_is_not_accepted_any_more(rig: Rig, damage: str) -> No
     assert told(rig) == ("drift", 0)
 
 
+@BOTH
+@SQLITE
+def test_r4_no_report_says_that_an_accepted_key_is_equal(rig: Rig, tmp_path: Path) -> None:
+    """It was a difference, and is one: by decision now, with its reason. Nothing says that it is gone."""
+    rig.conn.execute("""UPDATE "Lager"."Preis" SET betrag = 5000 WHERE "Nummer" = '2'""")
+    rig.wait_until(OPEN)
+    assert told(rig) == ("unresolved", 0)
+    rig.conn.execute("""UPDATE "Lager"."select" SET betrag = 1 WHERE "Nummer" = '1'""")
+    assert told(rig) == ("drift", 0)
+    discarded(rig)
+    rig.conn.execute("""UPDATE "Lager"."select" SET betrag = 10 WHERE "Nummer" = '1'""")
+    cli = Cli(tmp_path, {"CUTOVER_DSN": rig.dsn, "CUTOVER_LOG": rig.address, "CUTOVER_PLAN": str(rig.folder)})
+    page = tmp_path / "report.html"
+    said = " ".join(cli.run("reconcile", "price", "--html", str(page)).out.split())
+    assert (
+        "price: 1 of 2 keys is equal on both sides. 1 key differs and stays as it is, by somebody's decision." in said
+    )
+    assert "accepted: 1 key differs and stays as it is, by somebody's decision de,2: test data (" in said
+    assert "gone: 1 key that differed before, equal now, the latest de,1 " in said
+    text = page.read_text()
+    assert "1 key differs and stays as it is, by somebody&#39;s decision" in text
+    assert '<p class="soft">1 in the last 90 days.</p>' in text
+    (report,) = reconcile(rig.dsn, rig.plan, ["price"], record=False).moves
+    assert ([each.key for each in report.gone], report.gone_in_all, report.gone_now) == ([["de", "1"]], 1, 0)
+    assert "accepted: 1 key differs" in cli.run("reconcile", "price").out  # and in the runs after that
+
+
 @pytest.mark.parametrize("server", ["pg18"], indirect=True)
 @SQLITE
 @pytest.mark.parametrize(
