@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from cdc.replication import lsn_text
+from consumers.lease import workers
 from reconcile.progress import Progress, progress
 from sql import faultpoints
 from sql.connection import Connection, own
@@ -85,5 +86,15 @@ class Arrival:
         where = f"applied up to {lsn_text(state.applied or 0)}, {lsn_text(lsn)} is needed"
         if moving:
             return Wait(state, f"the stream is still behind: {where}", moving=True)
-        who = "capture is not running" if state.capturing is False else "the consumers do not move"
-        return Wait(state, f"{who}: {where}")
+        return Wait(state, f"{self._who(state)}: {where}")
+
+    def _who(self, state: Progress) -> str:
+        """Who does not do his part, with the command that mends it."""
+        consuming = workers(self.writer, self.move.plan) > 0
+        if state.capturing is False:
+            if consuming:
+                return "capture is not running (cutover capture, or cutover run)"
+            return "neither capture nor a consumer is running (cutover run, or cutover capture and cutover consume)"
+        if not consuming:
+            return "no consumer is running (cutover consume, or cutover run)"
+        return "the consumers do not move (cutover doctor says why)"

@@ -186,6 +186,8 @@ class Chunks(_Part):
 class MoveReport(_Part):
     """One move. `findings` are the reasons why the verdict is not match, in words.
 
+    `awaited`: the move has yet to be backfilled, which nobody has begun; in words. What lags then is not remembered as
+    a difference: there is nothing yet that could differ.
     `first_lsn`, `snapshot_lsn`: the first and the last snapshot's LSN. `columns`: in how many keys that differ a column
     does. `kinds`, `columns` and `differences` are of what stands: drift, unresolved, still in flight.
     `gone`: differences of earlier runs that became equal, the latest first, of `gone_in_all` in the last 90 days;
@@ -199,6 +201,7 @@ class MoveReport(_Part):
     verdict: Verdict
     sentence: str
     findings: list[str] = []
+    awaited: str | None = None
     snapshot_lsn: str | None = None
     applied_lsn: str | None = None
     first_lsn: str | None = None

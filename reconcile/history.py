@@ -88,7 +88,7 @@ def remember(conn: Connection, plan: str, report: MoveReport, selection: Selecti
     decisions.end(conn, plan, report.move, ended)
     given = {"plan": plan, "move": report.move, "differences": _told(report.differences), "at": report.started_at}
     if report.differences:
-        conn.execute(load("reconcile/stand"), given)
+        conn.execute(load("reconcile/stand"), given | {"awaited": report.awaited is not None})
     told = not (report.capped or report.rows.skipped or report.chunks.failed)
     if told and (selection.whole or (selection.keys is not None and selection.columns is None)):
         conn.execute(load("reconcile/gone"), given | {"keys": _keys(selection.keys)})
@@ -98,6 +98,7 @@ def stand(conn: Connection, move: Move, differences: Sequence[Difference]) -> No
     """These differences have been seen just now, by a run that has not ended."""
     if differences:
         given = {"plan": move.plan, "move": move.name, "differences": _told(differences), "at": datetime.now(UTC)}
+        given["awaited"] = False  # a move that awaits its backfill has no continuous pass
         conn.execute(load("reconcile/stand"), given)
 
 

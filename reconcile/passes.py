@@ -179,7 +179,7 @@ class Passes:
 def _ready(writer: Connection, move: Move) -> bool:
     """Is there something to prove: a stream that has not stopped, and a target that is filled?"""
     state = progress(writer, move)
-    return state.blocked is None and state.backfill is None
+    return state.blocked is None and state.awaited is None and state.filling is None
 
 
 def _keep(writer: Connection, plan: Plan, move: Move, place: Place) -> None:

@@ -14,7 +14,10 @@ from sql.model import Move
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the move is applied. `complete`: every partition has a position."""
+    """How far the move is applied. `complete`: every partition has a position.
+
+    `awaited`: nobody has begun the backfill; `filling`: it has begun, and is not applied yet. Both in words.
+    """
 
     applied: int | None
     complete: bool
@@ -22,7 +25,8 @@ class Progress:
     gap: str | None
     refreshed_until: datetime | None
     refresh_applied: bool
-    backfill: str | None
+    awaited: str | None
+    filling: str | None
     capturing: bool | None
     mark: str | None
 
@@ -42,7 +46,7 @@ def progress(conn: Connection, move: Move) -> Progress:
     if row is None:
         raise CutoverError(f"move {move.name} is not prepared", cure=f"cutover prepare {move.name}")
     applied, positions, partitions, *rest = row
-    halted, gap, refreshed_until, refresh_applied, backfill, capturing, mark = rest
+    halted, gap, refreshed_until, refresh_applied, awaited, filling, capturing, mark = rest
     return Progress(
         applied=None if applied is None else lsn_number(applied),
         complete=positions == partitions,
@@ -50,7 +54,8 @@ def progress(conn: Connection, move: Move) -> Progress:
         gap=gap,
         refreshed_until=refreshed_until,
         refresh_applied=refresh_applied,
-        backfill=backfill,
+        awaited=awaited,
+        filling=filling,
         capturing=capturing,
         mark=mark,
     )

@@ -157,7 +157,8 @@ class Prover:
         found = partitions.changed(self.arrival.writer, self.move)
         if found is not None and found.before is not None:
             return "partitions of a source came, went or were emptied: the consumers are about to touch every key"
-        return self.arrival.progress().backfill
+        state = self.arrival.progress()
+        return f"{state.awaited}: cutover backfill {self.move.name}" if state.awaited else state.filling
 
     def dead_letters(self) -> int:
         """How many keys wait in the dead letters."""

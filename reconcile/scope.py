@@ -75,8 +75,10 @@ def words(scope: Scope) -> str:
     return found if scope.whole else f"{found}; not exact"
 
 
-def sentence(move: str, verdict: str, rows: Rows, scope: Scope) -> str:
-    """The verdict in one sentence; of a sample also what it says of all keys."""
+def sentence(move: str, verdict: str, rows: Rows, scope: Scope, awaited: str | None = None) -> str:
+    """The verdict in one sentence; of a sample also what it says of all keys. `awaited`: as the report has it."""
+    if awaited is not None and rows.in_flight and verdict in ("lag", "unresolved"):
+        return f"{move}: {awaited}: {counted(rows.in_flight, 'key', 'awaits')} it; run `cutover backfill {move}`."
     found = {
         "match": f"{move}: {_equal(rows, scope)}",
         "lag": f"{move}: nothing is wrong, but not everything has arrived yet.",

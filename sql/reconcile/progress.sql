@@ -7,10 +7,13 @@ SELECT min(p.applied_lsn) AS applied_lsn,
        m.refreshed_until,
        -- Touches of the refresh and of the backfill are in the log but not in the WAL: the applied LSN says nothing of them.
        coalesce(bool_and(p."offset" >= m.refreshed_offsets[p.partition + 1]), true) AS refresh_applied,
-       CASE WHEN b.plan IS NULL THEN 'the move was never backfilled: cutover backfill ' || m.move
+       CASE WHEN b.plan IS NULL AND m.touch_again IS NULL THEN 'the move has not been backfilled'
+            WHEN b.plan IS NULL THEN 'the move has to be backfilled again'
+       END AS awaited,
+       CASE WHEN b.plan IS NULL THEN NULL
             WHEN b.finished_at IS NULL THEN 'the backfill is still running'
             WHEN NOT bool_and(p."offset" >= b.offsets[p.partition + 1]) THEN 'the backfill is still being applied'
-       END AS backfill,
+       END AS filling,
        cutover.captured(m.plan) AS capturing,
        md5(string_agg(concat_ws(' ', p.partition, p."offset", p.applied_lsn), ',' ORDER BY p.partition)) AS mark
   FROM cutover.move m

@@ -195,7 +195,7 @@ class TestR1LagIsNotDrift:
         document = it.document(timeout=0.3)
         (report,) = document.moves
         assert (report.verdict, report.rows.unresolved) == ("unresolved", 1)
-        assert "the consumers do not move" in report.findings[0]
+        assert "no consumer is running (cutover consume, or cutover run): applied up to 0/1, " in report.findings[0]
         assert exit_code(document) == 3
 
     def test_r1_a_dead_letter_leaves_its_key_unresolved(self, it: Arena) -> None:

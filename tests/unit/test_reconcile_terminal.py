@@ -53,7 +53,7 @@ def test_drift_names_the_key_both_values_and_the_invariant() -> None:
 
 def test_keys_of_which_there_is_nothing_to_show_take_a_line_for_each_reason_and_the_verdict_stands_below() -> None:
     """A move that was never backfilled: every key is missing, for one reason."""
-    why = "the move was never backfilled: cutover backfill stock"
+    why = "the move has not been backfilled: cutover backfill stock"
     differences = [Difference(key=[f"k{n}"], verdict="lag", kind="missing", reason=why) for n in range(1000)]
     report = MoveReport(
         move="stock",
