@@ -23,6 +23,7 @@ from cdc.kafka_client import connected
 from cdc.kafka_errors import as_cutover, passing, translated
 from cdc.kafka_reader import KafkaReader
 from cdc.kafka_writer import KafkaWriter
+from sql.counted import counted
 from sql.errors import Gap, Refused, Unreachable
 from sql.retry import for_a_while
 
@@ -63,7 +64,8 @@ class KafkaLog:
             raise Unreachable(f"{self.address}: topic {topic} was created and is not there")
         if len(found["partitions"]) != partitions:
             raise Refused(
-                f"{self.address}: topic {topic} has {len(found['partitions'])} partitions, the plan says {partitions}: "
+                f"{self.address}: topic {topic} has {counted(len(found['partitions']), 'partition')},"
+                f" the plan says {partitions}: "
                 "keys would change partition",
                 cure=f"set partitions = {len(found['partitions'])} in the plan",
             )

@@ -13,6 +13,7 @@ import uuid
 from cdc.sqlite_file import OFFSET_BITS, SqliteFile
 from cdc.sqlite_reader import SqliteReader
 from cdc.sqlite_writer import SqliteWriter
+from sql.counted import counted
 from sql.errors import Gap, Refused
 
 PORTION = 50  # records deleted in one transaction
@@ -59,7 +60,7 @@ class SqliteLog:
                 found = (identity, partitions)
         if found[1] != partitions:
             raise Refused(
-                f"{self.address}: topic {topic} has {found[1]} partitions, the plan says {partitions}: "
+                f"{self.address}: topic {topic} has {counted(found[1], 'partition')}, the plan says {partitions}: "
                 "keys would change partition",
                 cure=f"set partitions = {found[1]} in the plan",
             )

@@ -18,6 +18,7 @@ from consumers import dead_letters, positions
 from consumers.dead_letters import Key
 from sql import render
 from sql.connection import Connection, transient
+from sql.counted import counted
 from sql.files import load
 from sql.model import Move
 
@@ -77,8 +78,8 @@ class Exchange:
         self._took = self._ended - began
         self._pause = FIRST_PAUSE if healed else min(LONGEST_PAUSE, 2 * self._pause)
         if healed:
-            text = "%s: %d keys are applied that other rows' unique values were in the way of"
-            logger.info(text, self._move.name, len(healed), extra={"move": self._move.name})
+            text = "%s: %s applied that other rows' unique values were in the way of"
+            logger.info(text, self._move.name, counted(len(healed), "key"), extra={"move": self._move.name})
         return healed
 
     def _try(self, letters: dict[Key, tuple[int, int]]) -> set[Key]:

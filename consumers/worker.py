@@ -25,6 +25,7 @@ from consumers.holding import Holding, Unreadable
 from consumers.partitions import Partitions
 from consumers.seen import REMEMBERED, Seen
 from sql.connection import Connection, own
+from sql.counted import counted
 from sql.errors import Busy, Gap, Halted, PlanChanged, Refused
 from sql.files import load
 from sql.model import Move, Plan
@@ -234,7 +235,7 @@ class Session:
             "sqlstates": sorted({letter.sqlstate for letter in result.letters}),
             "lsn": lsn_text(max(step.lsn for step in batch.steps.values())),
         }
-        logger.error("%s: %d keys are dead letters", move.name, len(result.letters), extra=where)
+        logger.error("%s: dead letters for %s", move.name, counted(len(result.letters), "key"), extra=where)
 
     # Watching
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Concatenate, ParamSpec, get_type_hints
+from typing import IO, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
 
 import orjson
 import psycopg
@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from cutover import logs
+from cutover.piped import Piped
 from cutover.settings import Settings, redact
 from sql.connection import translated
 from sql.errors import CutoverError, PlanError, Refused, Unreachable
@@ -121,10 +122,11 @@ def _invocation(flags: dict[str, str | None], verbose: bool, as_json: bool) -> I
     settings = Settings.read(**flags)
     logs.setup(verbose=verbose, secrets=settings.secrets())
     _LOG.debug("database %s", redact(settings.dsn))
-    wide = None if sys.stdout.isatty() else _WIDE
-    return Invocation(
-        settings, as_json, verbose, Console(highlight=False, width=wide), Console(stderr=True, highlight=False)
-    )
+    if sys.stdout.isatty():
+        out = Console(highlight=False)
+    else:
+        out = Console(highlight=False, width=_WIDE, file=cast("IO[str]", Piped(sys.stdout)))
+    return Invocation(settings, as_json, verbose, out, Console(stderr=True, highlight=False))
 
 
 def _guarded(body: Callable[[], int], verbose: bool) -> int:

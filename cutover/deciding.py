@@ -11,6 +11,7 @@ from cutover.progress import progress
 from cutover.service import chosen, open_service
 from reconcile.disagreements import Accepted, accept, write_disagreements
 from reconcile.review import read_review
+from sql.counted import counted
 from sql.errors import Refused, UsageError
 from sql.keys import key_text
 
@@ -27,7 +28,7 @@ def list_disagreements(call: Invocation, moves: Sequence[str] | None, file: Path
     if call.json:
         call.document({"move": wanted[0].name, "disagreements": number, "file": str(file)})
     else:
-        call.out.print(f"{wanted[0].name}: {number:,} disagreements are in {file}; decide, then --accept it")
+        call.out.print(f"{wanted[0].name}: {counted(number, 'disagreement')} in {file}; decide, then --accept it")
     return 0
 
 
@@ -63,8 +64,8 @@ def _say(call: Invocation, move: str, done: Accepted) -> None:
         )
         return
     call.out.print(
-        f"{move}: {len(done.adopted):,} rows take the legacy values, {len(done.kept):,} stay as they are,"
-        f" {len(done.open):,} are open, {len(done.refused):,} refused"
+        f"{move}: {counted(len(done.adopted), 'row', 'takes')} the legacy values, {len(done.kept):,} left as found,"
+        f" {len(done.open):,} open, {len(done.refused):,} refused"
     )
     for key, why in done.refused.items():
         call.out.print(f"  refused {key_text(key)}: {why}", markup=False)

@@ -301,7 +301,8 @@ def _added(log: Log, standing: Standing) -> Iterator[Problem]:
     if there > standing.partitions:
         yield Problem(
             "note",
-            f"topic {standing.topic} has {there} partitions, {standing.move} was prepared with {standing.partitions}",
+            f"topic {standing.topic} has {counted(there, 'partition')},"
+            f" {standing.move} was prepared with {standing.partitions}",
             "the added ones stay empty: with another number a key would change its partition",
             "",
             standing.move,
@@ -379,7 +380,7 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str])
         yield Problem(
             "lag",
             f"the backfill of {move.move} is not finished",
-            f"{move.backfill.done} of {move.backfill.total} keys are touched",
+            f"{move.backfill.done:,} of {counted(move.backfill.total, 'key')} are touched",
             f"cutover backfill {move.move}",
             move.move,
             "it goes on where it was, unless it is still running",

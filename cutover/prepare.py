@@ -33,6 +33,7 @@ from cutover.roles import ensure_roles, roles_exist
 from cutover.views import install_views, touch_all
 from sql.connection import Connection, connect, own
 from sql.control import latest, migrate, version
+from sql.counted import counted
 from sql.ddl import read_ddl, run_ddl
 from sql.errors import Busy, Refused, UsageError
 from sql.faultpoints import reached
@@ -312,8 +313,8 @@ class _Call:
         target, facade, partitions, percent = row
         if partitions != move.partitions:
             raise Refused(
-                f"{move.name} was prepared with {partitions} partitions, the plan says {move.partitions}: keys would"
-                " change partition, and with it their order",
+                f"{move.name} was prepared with {counted(partitions, 'partition')}, the plan says {move.partitions}:"
+                " keys would change partition, and with it their order",
                 cure=f"partitions = {partitions}",
             )
         if target != move.target.sql:

@@ -20,6 +20,7 @@ from reconcile.run import Step, reconcile
 from reconcile.scope import Selection
 from reconcile.terminal import show
 from sql.connection import connect
+from sql.counted import counted
 from sql.errors import NotProven
 
 _LEAST_PAUSE = 1.0  # seconds between two passes of --watch
@@ -53,9 +54,9 @@ class Proving:
             self.call.document(document.model_dump(mode="json") | more)
             return exit_code(document)
         show(document, self.call.out)
-        done = "would be touched" if dry_run else "were touched and compared again"
         for name, number in (repaired or {}).items():
-            self.call.out.print(f"{name}: {number:,} keys {done}")
+            done = "would be touched" if dry_run else f"{'was' if number == 1 else 'were'} touched and compared again"
+            self.call.out.print(f"{name}: {counted(number, 'key')} {done}")
         return exit_code(document)
 
     def watch(self, share: float, stop: threading.Event) -> int:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sql.counted import counted
 from sql.cures import sorted_out, told
 from sql.layout import Fitting
 from sql.model import Finding, Move, Plan, Source, TargetColumn
@@ -61,7 +62,7 @@ def _headline(move: Move) -> Text:
     if move.rows == "add":
         text.append(f"; others' rows: {move.existing}")
     text.append(f"\n  facade {move.facade}" if move.facade else "\n  no facade")
-    text.append(f", {move.partitions} partitions")
+    text.append(f", {counted(move.partitions, 'partition')}")
     if move.refresh:
         text.append(f", refreshed every {move.refresh.every:g} s")
     text.append(", one row per key" if move.unique else ", one row per key not proven")

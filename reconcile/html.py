@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from reconcile.document import Cell, Difference, MoveReport, ReconcileDocument
 from reconcile.history import Ran
 from reconcile.scope import words
-from sql.counted import staying
+from sql.counted import counted, staying
 from sql.errors import UsageError
 from sql.keys import key_text
 from sql.model import Plan
@@ -75,6 +75,7 @@ def render(document: ReconcileDocument, plan: Plan, runs: Mapping[str, Sequence[
         look=lambda report, difference: look(plan.move(report.move), difference.key),
         age=age,
         words=words,
+        counted=counted,
         staying=staying,
     )
 

@@ -15,6 +15,7 @@ from consumers.lease import workers
 from reconcile.chunk import Key
 from sql import faultpoints
 from sql.connection import Connection, connect, own
+from sql.counted import counted
 from sql.errors import NotProven, Unreachable
 from sql.model import Move, Plan
 
@@ -104,8 +105,8 @@ def _wait(
         elif time.monotonic() - moved > patience:
             working = workers(conn, plan.name)
             raise NotProven(
-                f"the keys are touched, and {left} records before them are not applied after {patience:.0f} s;"
-                f" {working} consumers work",
+                f"the keys are touched, and {counted(left, 'record')} before them not applied after {patience:.0f} s;"
+                f" {counted(working, 'consumer', 'works')}",
                 cure="cutover doctor" if working else "cutover consume",
                 hint="then reconcile again" if working else "or cutover run",
             )

@@ -65,7 +65,8 @@ def words(scope: Scope) -> str:
     """What was compared, for people."""
     if scope.sample is not None:
         sample = scope.sample
-        found = f"a sample of {sample.drawn:,} of {sample.keys:,} keys (--sample {sample.asked} --seed {sample.seed})"
+        found = f"a sample of {sample.drawn:,} of {counted(sample.keys, 'key')}"
+        found += f" (--sample {sample.asked} --seed {sample.seed})"
     elif scope.where is not None:
         found = f"the keys where {scope.where}"
     else:

@@ -13,8 +13,6 @@ from reconcile.verdicts import ACCEPTED
 from sql.counted import counted
 from sql.model import Move
 
-NULL_KEYS = "rows without a key"
-
 
 @dataclass(slots=True)
 class Tally:
@@ -154,7 +152,9 @@ class Tally:
         found += [f"invariant {it.name!r} does not hold: {it.reason}" for it in invariants if it.holds is False]
         found += [f"invariant {it.name!r} could not be told: {it.reason}" for it in invariants if it.holds is None]
         found += [f"{counted(number, 'key')}: {reason}" for reason, number in self.reasons.most_common(10)]
-        found += [f"{number:,} {NULL_KEYS} on the {side} side" for side, number in self.null_keys.items()]
+        found += [
+            f"{counted(number, 'row')} without a key on the {side} side" for side, number in self.null_keys.items()
+        ]
         found += [
             f"{counted(number, 'key')} with several rows on the {side} side" for side, number in self.duplicates.items()
         ]

@@ -231,7 +231,7 @@ def _left_out(report: MoveReport) -> RenderableType | None:
     if report.rows.accepted:
         lines += _accepted(report)
     if report.rows.others:
-        lines.append(f"others: {report.rows.others:,} rows of the target are none of this move's")
+        lines.append(f"others: {counted(report.rows.others, 'row')} of the target, none of this move's")
     # Those that this run saw equal first: what earlier runs told of is in --json and --html.
     if gone := [each for each in report.gone if each.gone_at >= report.started_at]:
         latest = gone[0]

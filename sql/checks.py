@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sql.catalog import Table
+from sql.counted import counted
 from sql.families import family
 from sql.functions import CLOCK, SESSION, VOLATILE
 from sql.identity import identity_cure, identity_problem
@@ -77,8 +78,8 @@ def _sources(it: Understood) -> Iterator[Finding]:
             yield _at(it, source, "block", "unsuitable-source", f"{source.name} {problem[0]}", problem[1])
         elif table.kind == "p":
             message = (
-                f"{source.name} is partitioned: its {len(table.partitions)} partitions are published under its name;"
-                " when one is attached, detached, dropped or truncated, consumers touch every key"
+                f"{source.name} is partitioned: its {counted(len(table.partitions), 'partition')} published"
+                " under its name; when one is attached, detached, dropped or truncated, consumers touch every key"
             )
             yield _at(it, source, "info", "partitioned-source", message, None)
         if table.row_security:

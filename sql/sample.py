@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import psycopg
 
 from sql.connection import Connection
+from sql.counted import counted
 from sql.model import Finding
 from sql.names import quote
 from sql.understood import Understood
@@ -48,7 +49,7 @@ def _duplicates(conn: Connection, it: Understood) -> Iterator[Finding]:
         conn, f"SELECT 1 FROM ({it.analysis.text}\n) m WHERE {given} GROUP BY {keys} HAVING count(*) > 1 LIMIT {_FEW}"
     )
     if count:
-        message = f"{_shown(count)} keys have more than one row in the mapping now"
+        message = f"{_shown(count, 'key')} {'has' if count == 1 else 'have'} more than one row in the mapping now"
         cure = "leave them out of the mapping and list them in `quarantine`: no row of them may win by chance"
         yield Finding("warn", "duplicate-keys", message, file=it.spec.mapping.file, line=1, cure=cure)
 
@@ -57,7 +58,8 @@ def _nulls(conn: Connection, it: Understood) -> Iterator[Finding]:
     missing = " OR ".join(f"{quote(name)} IS NULL" for name in it.spec.key)
     count = _count(conn, f"SELECT 1 FROM ({it.analysis.text}\n) m WHERE {missing} LIMIT {_FEW}")
     if count:
-        message = f"{_shown(count)} rows of the mapping have no key (NULL): they reach no row of the target"
+        have = "has" if count == 1 else "have"
+        message = f"{_shown(count, 'row')} of the mapping {have} no key (NULL), so no row of the target is reached"
         cure = "leave them out of the mapping and list them in `quarantine`"
         yield Finding("warn", "null-keys", message, file=it.spec.mapping.file, line=1, cure=cure)
 
@@ -97,8 +99,8 @@ def _count(conn: Connection, text: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _shown(count: int) -> str:
-    return f"{count} or more" if count >= _FEW else str(count)
+def _shown(count: int, noun: str) -> str:
+    return f"{count} or more {noun}s" if count >= _FEW else counted(count, noun)
 
 
 def _finding(it: Understood, code: str, message: str, line: int = 1) -> Finding:

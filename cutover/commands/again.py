@@ -91,7 +91,8 @@ def add_to(app: typer.Typer) -> None:
             outlook = look(service.log, move, found, only)
             document |= {name: getattr(outlook, name) for name in ("records", "keys", "bytes", "seconds")}
             said = (
-                f"{name}: {outlook.records:,} records with {outlook.keys:,} keys ({outlook.bytes / 1e6:,.1f} MB),"
+                f"{name}: {counted(outlook.records, 'record')} with {counted(outlook.keys, 'key')}"
+                f" ({outlook.bytes / 1e6:,.1f} MB),"
                 f" about {outlook.seconds:,.0f} s; nothing was done"
             )
         else:
@@ -104,9 +105,11 @@ def add_to(app: typer.Typer) -> None:
                         "the plan was prepared anew meanwhile", cure="run the same command again: it goes on"
                     ) from None
             document |= {name: getattr(done, name) for name in done.__slots__}
+            letters = f", {counted(done.dead_letters, 'dead letter')}: cutover dead-letters list"
             said = (
-                f"{name}: {done.records:,} records and {done.keys:,} keys read again, {done.changed:,} rows changed"
-                + (f", {done.dead_letters:,} dead letters: cutover dead-letters list" if done.dead_letters else "")
+                f"{name}: {counted(done.records, 'record')} and {counted(done.keys, 'key')} read again,"
+                + f" {counted(done.changed, 'row')} changed"
+                + (letters if done.dead_letters else "")
                 + ("" if done.finished else "; interrupted: run the same command again to go on")
             )
         if call.json:

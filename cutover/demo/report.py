@@ -11,6 +11,7 @@ from cutover.demo.check import Wrong
 from cutover.demo.traffic import Outcome
 from cutover.demo.writer import Timeline
 from reconcile.document import MoveReport, ReconcileDocument, Verdict, exit_code
+from sql.counted import counted
 from sql.errors import CutoverError, Drift, NotProven
 from sql.keys import key_text
 
@@ -200,10 +201,10 @@ def claim_nothing_lost(wrong: Sequence[Wrong], outcome: Outcome) -> Claim:
     return Claim(
         claim="every acknowledged write is in the consolidated tables",
         holds=not keys and outcome.ledger.transactions > 0,
-        why=f"{len(keys):,} of {checked:,} keys contradict the ledger: {', '.join(keys[:5])}"
+        why=f"{len(keys):,} of {counted(checked, 'key')} contradict the ledger: {', '.join(keys[:5])}"
         if keys
-        else f"{outcome.ledger.transactions:,} transactions on {checked:,} keys were checked against their writers'"
-        " ledger",
+        else f"{counted(outcome.ledger.transactions, 'transaction')} on {counted(checked, 'key')} were checked against"
+        " their writers' ledger",
         code=Drift.exit_code,
     )
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from cutover.demo.report import DemoReport, Spread, StepTaken
 from cutover.demo.traffic import Counts
+from sql.counted import counted
 
 _LOG = logging.getLogger("cutover.demo")
 _SHOWN = 10  # wrong cells
@@ -83,7 +84,8 @@ def _steps(steps: list[StepTaken]) -> Table:
 
 def _traffic(counts: Counts) -> Text:
     failed = sum((counts.failed or {}).values())
-    text = Text(f"\nwriters {counts.transactions:,} transactions, {counts.writes:,} rows   readers {counts.reads:,}   ")
+    writers = f"{counted(counts.transactions, 'transaction')}, {counted(counts.writes, 'row')}"
+    text = Text(f"\nwriters {writers}   readers {counts.reads:,}   ")
     text.append(f"failed {failed}", style="bold red" if failed else "green")
     if counts.lag is not None:
         text.append(f"   lag {counts.lag * 1000:.1f} ms")
@@ -105,10 +107,12 @@ def render_report(report: DemoReport) -> RenderableType:
 def _figures(report: DemoReport) -> Table:
     table = Table.grid(padding=(0, 3))
     writes = report.writes
-    table.add_row("writes acknowledged", f"{writes.transactions:,} transactions, {writes.rows:,} rows")
-    table.add_row("writes lost", f"{writes.lost:,} of {writes.keys:,} keys")
+    table.add_row(
+        "writes acknowledged", f"{counted(writes.transactions, 'transaction')}, {counted(writes.rows, 'row')}"
+    )
+    table.add_row("writes lost", f"{writes.lost:,} of {counted(writes.keys, 'key')}")
     failed = ", ".join(f"{state} {count}" for state, count in writes.failed.items())
-    unknown = f"; {writes.unknown} commits without an answer" if writes.unknown else ""
+    unknown = f"; {counted(writes.unknown, 'commit')} without an answer" if writes.unknown else ""
     table.add_row("statements failed", f"{failed or 0}{unknown}")
     table.add_row("commit to visible", _spread(report.lag_ms))
     table.add_row("transactions took", _spread(report.transaction_ms))
@@ -116,15 +120,15 @@ def _figures(report: DemoReport) -> Table:
     for flip in report.flips:
         table.add_row(
             f"flip {flip.move} to {flip.to}" + (f", {flip.percent} %" if 0 < flip.percent < 100 else ""),
-            f"lock {flip.lock_ms:.1f} ms in {flip.attempts} attempt{'s' if flip.attempts != 1 else ''};"
+            f"lock {flip.lock_ms:.1f} ms in {counted(flip.attempts, 'attempt')};"
             f" longest wait around it: writers {flip.writer_wait_ms:.0f} ms, readers {flip.reader_wait_ms:.0f} ms",
         )
     for each in report.reconciled:
         kept = f", {each.kept:,} kept by rule" if each.kept else ""
         table.add_row(
             f"{each.move} {each.when}",
-            f"{each.verdict}: {each.compared:,} keys, {each.in_flight:,} seen in flight, {each.drift:,} drift{kept};"
-            f" invariants {each.invariants}; {each.seconds:.1f} s",
+            f"{each.verdict}: {counted(each.compared, 'key')}, {each.in_flight:,} seen in flight,"
+            f" {each.drift:,} drift{kept}; invariants {each.invariants}; {each.seconds:.1f} s",
         )
     if report.kills:
         table.add_row("consumers killed with -9", f"{report.kills}")

@@ -33,6 +33,7 @@ from reconcile.document import ReconcileDocument, exit_code
 from reconcile.run import reconcile
 from sql.compile import compile_plan
 from sql.connection import connect
+from sql.counted import counted
 from sql.errors import CutoverError, NotProven
 from sql.files import load
 from sql.model import Plan
@@ -128,7 +129,7 @@ class Story:
         with self.screen.step("stop the writers") as note:
             outcome = traffic.stop()
             processes.calm()
-            note(f"{outcome.ledger.transactions:,} transactions acknowledged")
+            note(f"{counted(outcome.ledger.transactions, 'transaction')} acknowledged")
         self._drain(plan)
         planted = self._plant(plan, outcome)
         after = self._reconcile(plan, "reconcile")
@@ -172,7 +173,7 @@ class Story:
         with self.screen.step("install the legacy database") as note, connect(self.dsn, "demo") as conn:
             self.stage.workload.seed(conn, self.options.rows)
             conn.execute("ANALYZE")
-            note(f"{self.options.rows:,} rows in the first table, {self.stage.server}")
+            note(f"{counted(self.options.rows, 'row')} in the first table, {self.stage.server}")
 
     def _start_traffic(self) -> Traffic:
         options = self.options
@@ -217,7 +218,7 @@ class Story:
                 touched += backfill(self.dsn, plan, move, self.stage.log, threading.Event())
             self._until("the backfill to be applied", lambda: all(row[2] for row in self._standing(plan)))
             self._catch_up(plan)
-            note(f"{touched:,} keys")
+            note(counted(touched, "key"))
 
     def _stream(self, traffic: Traffic) -> None:
         with self.screen.step("stream under load") as note:
@@ -283,7 +284,7 @@ class Story:
     def _check(self, outcome: Outcome) -> list[Wrong]:
         with self.screen.step("check the ledger") as note:
             wrong = check_ledger(self.dsn, self.stage.workload, outcome.ledger)
-            note(f"{figures.touched(outcome):,} keys, {len(wrong):,} cells differ")
+            note(f"{counted(figures.touched(outcome), 'key')}, {counted(len(wrong), 'cell', 'differs')}")
             return wrong
 
     # Waiting

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from sql.counted import counted
 from sql.names import quote
 
 _EXAMPLES: Final = 20  # keys named in the report
@@ -64,11 +65,13 @@ class Restored:
         if not self.reached:
             yield "the log does not reach that moment: start capture, let it catch up, and restore again"
         for column, count in self.long_values.items():
-            yield f"{count:,} long values of {quote(column)} are NULL here: updates left them alone, so WAL lacks them"
+            values = counted(count, "long value")
+            are, them = ("is", "it") if count == 1 else ("are", "them")
+            yield f"{values} of {quote(column)} {are} NULL here: updates left {them} alone, so WAL lacks {them}"
         if self.too_large:
             yield f"rows of these keys were too large for the log, and are as they were before: {_some(self.too_large)}"
         if self.without_key:
-            yield f"{self.without_key:,} rows got NULL as their key; they are missing, and nobody followed them"
+            yield f"{counted(self.without_key, 'row')} got NULL as the key: missing, and nobody followed them"
         for numbers, what in ((self.other_history, "the server went back in time"), (self.gaps, "there was a gap")):
             if numbers:
                 yield f"{what}: what partition {', '.join(map(str, numbers))} had before that is left out"

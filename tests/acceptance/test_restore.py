@@ -145,7 +145,7 @@ def test_c7_what_the_log_does_not_have_is_named(tour: Cli, dsn: str) -> None:
                     f"""SELECT length("Bezeichnung") FROM {into} WHERE "Nr" = 'X'""".encode()
                 ).fetchone()
                 if code:
-                    assert '1 long values of "Bezeichnung" are NULL here' in " ".join(ran.out.split())
+                    assert '1 long value of "Bezeichnung" is NULL here' in " ".join(ran.out.split())
                     assert "no backfill of product" in " ".join(ran.out.split())
                     assert found == (None,)
                 else:
