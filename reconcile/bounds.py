@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import psycopg
 
@@ -11,6 +12,7 @@ from reconcile.chunk import Key
 from reconcile.session import Session, of_data, patiently
 from sql.pairs import Side
 
+_FEW_OTHERS: Final = 1.1  # to look one up takes as long as to join eight or so (measured: 0.6 µs, 0.08)
 BOTH: tuple[Side, Side] = ("legacy", "consolidated")
 
 
@@ -20,6 +22,11 @@ class Bounds(Session):
     def estimate(self) -> tuple[int, int]:
         """The planner's number of rows of the mapping and of the target."""
         return tuple(int(self._one(self.pairs.estimate(side), {})[0][0]["Plan"]["Plan Rows"]) for side in BOTH)  # type: ignore[return-value]
+
+    def few_others(self) -> bool:
+        """Are there hardly any rows in the target that the mapping does not have?"""
+        legacy, consolidated = self.estimate()
+        return consolidated <= _FEW_OTHERS * legacy
 
     def sides(self) -> tuple[Side, Side]:
         """The side that is expected to have more keys first."""

@@ -46,7 +46,7 @@ class OneMove:
         self.reader, self.move, self.manner, self.progress = reader, move, manner, manner.progress
         self.comparison = Comparison(reader, move, only.where.sql if only.where else None)
         if only.keys is None and not only.draw:
-            self.comparison.carry(ranged(reader, move))
+            self.comparison.carry(ranged(reader, move), few_others=self.comparison.few_others())
         self.parallel = Parallel(self.comparison, others) if others else None
         self.prover = Prover(self.comparison, writer, move, manner.timeout, self._on_round,
                              Comparison(reader, all_columns) if only.columns else None)  # fmt: skip

@@ -55,9 +55,9 @@ class Session:
         """The same in another session."""
         return type(self)(conn, self.move, pairs=self.pairs)
 
-    def carry(self, narrowed: Narrowed | None) -> None:
-        """Let chunks write their range into the mapping's sources."""
-        self.pairs = replace(self.pairs, narrowed=narrowed)
+    def carry(self, narrowed: Narrowed | None, *, few_others: bool = False) -> None:
+        """Let chunks write their range into the mapping's sources, and take rows of others as few."""
+        self.pairs = replace(self.pairs, narrowed=narrowed, few_others=few_others)
 
     @contextmanager
     def snapshot(self, limit_ms: int = TOO_LONG_MS, lock_ms: int = _LOCK_MS) -> Iterator[Connection]:

@@ -35,6 +35,7 @@ class Pairs:
     target_unique: bool
     where: str | None = None  # a condition on `r`: only keys that satisfy it on either side count
     narrowed: Narrowed | None = None  # the mapping for a chunk's range to be written into; None: chunks read the view
+    few_others: bool = False  # nearly every row of the target is the move's own: chunks look it up where it matters
 
     # -- chunks --------------------------------------------------------------------------------------------------------
 
@@ -44,24 +45,26 @@ class Pairs:
         One row: rows of the mapping, rows of the target in scope, rows of the target out of scope, pairs, pairs that
         differ but are kept by rule, pairs that differ, their keys as text[][] (at most %(cap)s).
         """
-        both = f"v.{_FIRST} IS NOT NULL AND t.{_FIRST} IS NOT NULL"
         changed = any_differs(self.move.written, "v", "t")
-        scope = f"(v.{_FIRST} IS NOT NULL OR t.{_MINE})" if self.move.owned else "true"
-        kept = "0"
+        mine, others, kept = "true", "0", "0"
+        if self.move.owned:
+            mine = self._own_key("t") if self.few_others else f"t.{_MINE}"
+            others = f"count(*) FILTER (WHERE v.{_FIRST} IS NULL AND NOT {mine})"
         if self._keeps:
-            kept = f"count(*) FILTER (WHERE {both} AND NOT t.{_MINE} AND {changed})"
-            changed = f"(t.{_MINE} AND {changed})"
-        extra = f"v.{_FIRST} IS NULL AND t.{_MINE}" if self.move.owned else f"v.{_FIRST} IS NULL"
-        different = f"t.{_FIRST} IS NULL OR ({extra}) OR ({both} AND {changed})"
+            both = f"v.{_FIRST} IS NOT NULL AND t.{_FIRST} IS NOT NULL"
+            kept = f"count(*) FILTER (WHERE {both} AND {changed} AND NOT {mine})"
+            changed = f"({changed} AND {mine})"
+        different = f"t.{_FIRST} IS NULL OR CASE WHEN v.{_FIRST} IS NULL THEN {mine} ELSE {changed} END"
         keys = f"array_agg(ARRAY[{self._key_texts('coalesce(v.{0}, t.{0})')}]) FILTER (WHERE {different})"
-        others = f"count(t.{_FIRST}) FILTER (WHERE v.{_FIRST} IS NULL AND NOT t.{_MINE})" if self.move.owned else "0"
+        target = self._side("consolidated", low, high, own=not self.few_others)
+        # In two steps, or what fills the array would be computed once for its length and once for its elements.
         return _parameterised(
-            f"SELECT count(v.{_FIRST}), count(t.{_FIRST}) FILTER (WHERE {scope}), {others},"
-            f" count(*) FILTER (WHERE {scope}), {kept},"
-            f" coalesce(array_length({keys}, 1), 0), ({keys})[1:{_placeholder(_CAP)}::int]"
-            f" FROM ({self._side('legacy', low, high, self._ranged(low, high))}) v"
-            f" FULL JOIN ({self._side('consolidated', low, high)}) t"
-            f" ON {self._same('v', 't')}{self._satisfied('v', 't')}"
+            f"SELECT legacy, consolidated - others, others, pairs - others, kept, coalesce(array_length(keys, 1), 0),"
+            f" keys[1:{_placeholder(_CAP)}::int]"
+            f" FROM (SELECT count(v.{_FIRST}) AS legacy, count(t.{_FIRST}) AS consolidated, {others} AS others,"
+            f" count(*) AS pairs, {kept} AS kept, {keys} AS keys"
+            f" FROM ({self._side('legacy', low, high, self._ranged(low, high))}) v FULL JOIN ({target}) t"
+            f" ON {self._same('v', 't')}{self._satisfied('v', 't')}) c"
         )
 
     def disagreements(self, *, low: bool, high: bool) -> str:
@@ -249,21 +252,31 @@ class Pairs:
             return self.move.view.sql
         return f"({self.narrowed.query(partial(self._within, low=low, high=high))})"
 
-    def _side(self, side: Side, low: bool, high: bool, mapping: str | None = None) -> str:
-        """One side's rows in (lo, hi]; those of the target say whether they are this move's own."""
+    def _side(self, side: Side, low: bool, high: bool, mapping: str | None = None, *, own: bool = True) -> str:
+        """One side's rows in (lo, hi]; with `own` those of the target say whether they are this move's own."""
         relation = mapping or (self.move.view if side == "legacy" else self.move.target).sql
         mine, join = "", ""
-        if side == "consolidated" and self.move.owned:
-            mine, join = f", (o.own IS NOT NULL) AS {_MINE}", self._owned_join("r")
+        if side == "consolidated" and self.move.owned and own:
+            # PostgreSQL carries no range over a LEFT JOIN: it would read all of this for each chunk.
+            within = f" w WHERE {self._range('w', low, high)}"
+            mine, join = f", (o.own IS NOT NULL) AS {_MINE}", self._owned_join("r", within)
         satisfied = "" if self.where is None else f", ({self.where}\n) AS {_WHERE}"
         return (
             f"SELECT {self._named_keys('r')}{self._values('r')}{mine}{satisfied} FROM {relation} r{join}"
             f" WHERE {self._range('r', low, high)}"
         )
 
-    def _owned_join(self, relation: str) -> str:
+    def _owned_join(self, relation: str, within: str = "") -> str:
         keys = ", ".join(quote(key.name) for key in self.move.key)
-        return f" LEFT JOIN (SELECT {keys}, true AS own FROM {self.move.owned}) o ON {self._same_names('o', relation)}"
+        owned = f"SELECT {keys}, true AS own FROM {self.move.owned}{within}"
+        return f" LEFT JOIN ({owned}) o ON {self._same_names('o', relation)}"
+
+    def _own_key(self, relation: str) -> str:
+        """Is that relation's key one of the move's own? Looked up when it is asked; never NULL."""
+        names = zip(self.move.key, self._aliases, strict=True)
+        same = " AND ".join(f"o.{quote(key.name)} = {relation}.{alias}" for key, alias in names)
+        # Not EXISTS, which PostgreSQL may answer by reading all of it into a hash table.
+        return f"coalesce((SELECT true FROM {self.move.owned} o WHERE {same}), false)"
 
     def _same_names(self, left: str, right: str) -> str:
         return " AND ".join(f"{left}.{quote(key.name)} = {right}.{quote(key.name)}" for key in self.move.key)
