@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -73,10 +74,22 @@ SELECT s.id, s.name, f.purchase_price, f.sale_price, f.currency, f.updated_at
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of a stage as SQL with {rows}, its plan.toml with {name}, and its mapping by its file's name."""
+
+    setup: str
+    plan: str
+    mapping: dict[str, str]
+
+
+JOINED = Tables(SCHEMA + LOAD + FILL, PLAN, {"stock.sql": MAPPING})
+
+
 class Stage:
     """A database of its own with the tables filled, the plan prepared, and nothing running."""
 
-    def __init__(self, server: str, log: str, rows: int, folder: Path) -> None:
+    def __init__(self, server: str, log: str, rows: int, folder: Path, tables: Tables = JOINED) -> None:
         self.server, self.rows = server, rows
         self.name = f"bench{secrets.token_hex(4)}"
         with psycopg.connect(server, autocommit=True) as admin:
@@ -85,10 +98,11 @@ class Stage:
         self.address = log if log.startswith("kafka") else f"sqlite:///{folder / 'log.db'}"
         self.folder = folder / "plan"
         self.folder.mkdir()
-        (self.folder / "plan.toml").write_text(PLAN.format(name=self.name))
-        (self.folder / "stock.sql").write_text(MAPPING)
+        (self.folder / "plan.toml").write_text(tables.plan.format(name=self.name))
+        for file, text in tables.mapping.items():
+            (self.folder / file).write_text(text)
         self.conn: Connection = connect(self.dsn, "bench", synchronous_commit="off")
-        self.conn.execute((SCHEMA + LOAD + FILL.format(rows=rows)).encode(), prepare=False)
+        self.conn.execute(tables.setup.format(rows=rows).encode(), prepare=False)
         self.conn.execute("VACUUM ANALYZE")
         self.conn.execute("CHECKPOINT")
         self.log: Log = open_log(self.address)
@@ -187,9 +201,9 @@ class Stage:
 
 
 @contextmanager
-def stage(server: str, log: str, rows: int) -> Iterator[Stage]:
+def stage(server: str, log: str, rows: int, tables: Tables = JOINED) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="cutover-bench-") as folder:
-        made = Stage(server, log, rows, Path(folder))
+        made = Stage(server, log, rows, Path(folder), tables)
         try:
             made.prepare()
             yield made
