@@ -59,10 +59,12 @@ class Pairs:
         target = self._side("consolidated", low, high, own=not self.few_others)
         # In two steps, or what fills the array would be computed once for its length and once for its elements.
         return _parameterised(
-            f"SELECT legacy, consolidated - others, others, pairs - others, kept, coalesce(array_length(keys, 1), 0),"
-            f" keys[1:{_placeholder(_CAP)}::int]"
-            f" FROM (SELECT count(v.{_FIRST}) AS legacy, count(t.{_FIRST}) AS consolidated, {others} AS others,"
-            f" count(*) AS pairs, {kept} AS kept, {keys} AS keys"
+            f"SELECT pairs - extra, pairs - missing - others, others, pairs - others, kept,"
+            f" coalesce(array_length(keys, 1), 0), keys[1:{_placeholder(_CAP)}::int]"
+            # Of each pair as little is counted as can be: the rest follows.
+            f" FROM (SELECT count(*) AS pairs, count(*) FILTER (WHERE v.{_FIRST} IS NULL) AS extra,"
+            f" count(*) FILTER (WHERE t.{_FIRST} IS NULL) AS missing, {others} AS others, {kept} AS kept,"
+            f" {keys} AS keys"
             f" FROM ({self._side('legacy', low, high, self._ranged(low, high))}) v FULL JOIN ({target}) t"
             f" ON {self._same('v', 't')}{self._satisfied('v', 't')}) c"
         )
