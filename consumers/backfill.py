@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cdc import beginning, rows
 from cdc.log import Log, LogWriter
@@ -17,6 +17,7 @@ from sql.connection import Connection, connect, own
 from sql.errors import Busy, Refused, Unreachable
 from sql.files import load
 from sql.model import Move, Plan
+from sql.one_order import one_order
 
 CHUNK = 20_000  # keys read and appended between two records of the cursor
 ROWS_CHUNK = 2_000  # the same, where the rows go along
@@ -70,12 +71,13 @@ def _run(
     done, total, cursor = _begin(conn, move, restart)
     touched = 0
     reader = RowReader(conn, move) if move.backfill == "rows" else None
+    order = one_order(conn, move, *render.key_readers(move))
     if reader is not None and cursor is None:
         beginning.name_chapter(conn, plan, move, writer)
         rows.mark(writer, move, reader.now(), "begin")
     pending: list[tuple[int, int]] = []  # keys and the end offsets' sum behind them, not applied yet
     while not stop.is_set():
-        keys = _chunk(conn, move, cursor)
+        keys = _chunk(conn, move, cursor, order)
         if not keys:
             if reader is not None:
                 rows.mark(writer, move, reader.now(), "end")
@@ -126,10 +128,12 @@ def _begin(conn: Connection, move: Move, restart: bool) -> tuple[int, int, tuple
     return int(row[0]), int(row[1]), tuple(row[2]) if row[2] is not None else None
 
 
-def _chunk(conn: Connection, move: Move, cursor: tuple[str, ...] | None) -> list[tuple[str, ...]]:
+def _chunk(
+    conn: Connection, move: Move, cursor: tuple[str, ...] | None, order: Sequence[str | None]
+) -> list[tuple[str, ...]]:
     after = {f"c{at + 1}": text for at, text in enumerate(cursor or ())}
     limit = CHUNK if move.backfill == "keys" else ROWS_CHUNK
-    query = render.every_key(move, limit, after=cursor is not None)
+    query = render.every_key(move, limit, after=cursor is not None, order=order)
     return [tuple(row) for row in conn.execute(query.encode(), after).fetchall()]
 
 

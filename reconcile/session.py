@@ -12,9 +12,9 @@ import psycopg
 
 from sql.catalog import read_tables
 from sql.connection import Connection, transient
-from sql.files import load
 from sql.model import Move
 from sql.narrowed import Narrowed
+from sql.one_order import one_order
 from sql.pairs import Pairs
 from sql.retry import for_a_while
 
@@ -107,10 +107,5 @@ def of_data(error: psycopg.Error) -> bool:
 def _sorting(conn: Connection, move: Move) -> tuple[tuple[str | None, ...], bool]:
     """The collation to sort each key column by, where the sides have different ones; is the target's key unique?"""
     names = [key.name for key in move.key]
-    by_side: list[dict[str, str | None]] = [
-        dict(conn.execute(load("reconcile/sorting").encode(), {"relation": relation.sql, "names": names}).fetchall())
-        for relation in (move.view, move.target)
-    ]
-    collations = tuple(by_side[1].get(name) if by_side[0].get(name) != by_side[1].get(name) else None for name in names)
     target = read_tables(conn, [move.target])[move.target]
-    return collations, any(index.complete and set(index.columns) <= set(names) for index in target.unique)
+    return one_order(conn, move), any(index.complete and set(index.columns) <= set(names) for index in target.unique)

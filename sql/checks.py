@@ -18,6 +18,7 @@ from sql.query import line_of
 from sql.target_checks import check_target
 from sql.understood import Understood, unmapped
 
+_DEFAULT_COLLATION = 100  # of the database; beside another one it gives way
 _UNREAD = {
     "v": "is a view: a view has no changes to stream",
     "m": "is a materialized view: it has no changes to stream",
@@ -119,6 +120,10 @@ def _keys(it: Understood) -> Iterator[Finding]:
         if family(it.outputs[name], it.types) != wanted:
             message = f"the mapping yields key {quote(name)} as {it.outputs[name].type}, the target has {column.type}"
             yield _mapping(it, name, "block", "key-type", message, f"cast it: ::{column.type}")
+        elif len({it.outputs[name].collation, column.collation} - {_DEFAULT_COLLATION}) > 1:
+            message = f"key {quote(name)} has one collation in the mapping and another in the target: no `=` takes both"
+            cure = f"give {it.spec.target}.{quote(name)} the source's: ALTER COLUMN {quote(name)} TYPE … COLLATE …"
+            yield _mapping(it, name, "block", "key-collation", message, cure)
 
 
 def _key_type(it: Understood, source: SourceUse, at: int, name: str, kind: str, wanted: str) -> Iterator[Finding]:

@@ -209,45 +209,48 @@ def _delete(move: Move) -> list[str]:
     ]
 
 
-def every_key(move: Move, limit: int, *, after: bool) -> str:
+def every_key(move: Move, limit: int, *, after: bool, order: Sequence[str | None]) -> str:
     """The next `limit` keys in order, of all that may need a touch: the mapping's, those that only the target has, and
     the sources' own where a row that the mapping leaves out matters: to `backfill = "rows"`, and to an annotation,
     which may have to take back what it wrote there.
 
-    With `after`, beyond the key given as %(c1)s, %(c2)s … (text).
+    With `after`, beyond the key given as %(c1)s, %(c2)s … (text). `order`: see `one_order`, of all relations here; if
+    each portion had an order of its own, the last of the keys would say nothing of where the others are.
     """
     names = [quote(k.name) for k in move.key]
-    listed = ", ".join(names)
-    beyond = (
-        f"({listed}) > ({', '.join(_placeholder(f'c{at + 1}') + '::' + base_type(k) for at, k in enumerate(move.key))})"
-    )
-    present = " AND ".join(f"{name} IS NOT NULL" for name in names)
-    where = f"{present} AND {beyond}" if after else present
     relations: list[Name] = [move.view]
     if move.rows == "all":
         relations.append(move.target)
     elif move.owned:
         relations.append(move.owned)
-    portions = [
-        f"(SELECT {listed} FROM {relation} WHERE {where} ORDER BY {listed} LIMIT {limit:d})" for relation in relations
-    ]
-    if move.backfill == "rows" or move.annotate_sql:
-        portions += [_source_keys(move, each, columns, limit, after) for each in move.sources for columns in each.keys]
+    portions = [_portion(move, "SELECT", it, names, limit, after, order) for it in relations]
+    for table, columns in key_readers(move):
+        cast = [f"{quote(column)}::{base_type(key)}" for column, key in zip(columns, move.key, strict=True)]
+        portions.append(_portion(move, "SELECT DISTINCT", table, cast, limit, after, order))
     texts = ", ".join(output(f"every.{name}") for name in names)
-    order = ", ".join(f"every.{name}" for name in names)
-    return _parameterised(f"SELECT {texts} FROM ({' UNION '.join(portions)}) every ORDER BY {order} LIMIT {limit:d}")
+    last = ", ".join(f"every.{name}" for name in names)
+    return _parameterised(f"SELECT {texts} FROM ({' UNION '.join(portions)}) every ORDER BY {last} LIMIT {limit:d}")
 
 
-def _source_keys(move: Move, source: Source, key_columns: tuple[str, ...], limit: int, after: bool) -> str:
-    """The next keys that a source has rows for, whether the mapping shows them or not."""
-    columns = [f"s.{quote(column)}::{base_type(key)}" for column, key in zip(key_columns, move.key, strict=True)]
-    where = " AND ".join(f"s.{quote(column)} IS NOT NULL" for column in key_columns)
+def key_readers(move: Move) -> list[tuple[Name, tuple[str, ...]]]:
+    """The sources whose own keys need a touch, whether the mapping shows them or not, each with its key's columns."""
+    if move.backfill != "rows" and not move.annotate_sql:
+        return []
+    return [(each.name, columns) for each in move.sources for columns in each.keys]
+
+
+def _portion(
+    move: Move, select: str, relation: Name, keys: Sequence[str], limit: int, after: bool, order: Sequence[str | None]
+) -> str:
+    """The next keys of one relation."""
+    columns = [f"{it} COLLATE {sorted_by}" if sorted_by else it for it, sorted_by in zip(keys, order, strict=True)]
+    where = " AND ".join(f"{it} IS NOT NULL" for it in keys)
     if after:
         beyond = ", ".join(f"{_placeholder(f'c{at + 1}')}::{base_type(key)}" for at, key in enumerate(move.key))
         where += f" AND ({', '.join(columns)}) > ({beyond})"
-    listed = ", ".join(f"{column} AS {quote(key.name)}" for column, key in zip(columns, move.key, strict=True))
-    order = ", ".join(str(at + 1) for at in range(len(columns)))
-    return f"(SELECT DISTINCT {listed} FROM {source.name} s WHERE {where} ORDER BY {order} LIMIT {limit:d})"
+    listed = ", ".join(f"{it} AS {quote(key.name)}" for it, key in zip(columns, move.key, strict=True))
+    by = ", ".join(str(at + 1) for at in range(len(columns)))
+    return f"({select} {listed} FROM {relation} WHERE {where} ORDER BY {by} LIMIT {limit:d})"
 
 
 def source_rows(move: Move, source: Source) -> str:

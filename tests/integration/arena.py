@@ -51,7 +51,7 @@ class Arena:
 
     def every_key(self) -> list[tuple[str, ...]]:
         """All keys of either side."""
-        names = ", ".join(f"concat({quote(key.name)})" for key in self.move.key)
+        names = ", ".join(f'concat({quote(key.name)}) COLLATE "C"' for key in self.move.key)
         texts = f"SELECT {names} FROM {self.move.view} UNION SELECT {names} FROM {self.move.target}"
         return [tuple(row) for row in self.run(texts)]
 

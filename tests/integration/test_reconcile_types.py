@@ -195,7 +195,12 @@ OPTIONAL = [
     (
         # a collation under which 'a' = 'A'
         "CREATE COLLATION s.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);",
-        [("text COLLATE s.blind", "'a'", "'A'", False), ("text COLLATE s.blind", "'a'", "'a'", True)],
+        [
+            ("text COLLATE s.blind", "'a'", "'A'", False),
+            ("text COLLATE s.blind", "'a'", "'a'", True),
+            ("text[] COLLATE s.blind", "'{a}'", "'{A}'", False),
+            ("text[] COLLATE s.blind", "'{a}'", "'{a}'", True),
+        ],
     ),
     (
         "SELECT 'infinity'::interval;",  # from 17 on
