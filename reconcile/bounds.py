@@ -21,6 +21,9 @@ class Bounds(Session):
 
     def estimate(self) -> tuple[int, int]:
         """The planner's number of rows of the mapping and of the target."""
+        return patiently(self._estimate)
+
+    def _estimate(self) -> tuple[int, int]:
         return tuple(int(self._one(self.pairs.estimate(side), {})[0][0]["Plan"]["Plan Rows"]) for side in BOTH)  # type: ignore[return-value]
 
     def few_others(self) -> bool:

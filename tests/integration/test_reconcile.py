@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from reconcile.diff import Comparison
 from reconcile.document import exit_code
 from reconcile.proof import Outcome, Prover
 from reconcile.run import Step
@@ -509,6 +510,30 @@ class TestR7ShortSnapshots:
         finally:
             release.set()
             thread.join()
+
+    def test_r7_a_table_that_is_locked_when_the_run_begins_is_waited_for(
+        self, it: Arena, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """For longer than a session waits for a lock: whoever has it lets go once the estimate was refused."""
+        refused = 0
+        estimate = Comparison._estimate
+        with connect(it.dsn, "locker") as locker:
+
+            def told(self: Comparison) -> tuple[int, int]:
+                nonlocal refused
+                if not refused:
+                    locker.execute("BEGIN; LOCK TABLE new.t IN ACCESS EXCLUSIVE MODE", prepare=False)
+                    self.conn.execute("SET lock_timeout = '50ms'")
+                try:
+                    return estimate(self)
+                except psycopg.errors.LockNotAvailable:
+                    refused += 1
+                    locker.execute("ROLLBACK")
+                    raise
+
+            monkeypatch.setattr(Comparison, "_estimate", told)
+            assert it.reconcile(timeout=5).verdict == "match"
+        assert refused == 1
 
     def test_r7_a_table_that_is_locked_when_the_proof_looks_is_waited_for(
         self, it: Arena, monkeypatch: pytest.MonkeyPatch
