@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from cdc.identity import needed_keys
 from cdc.partitions import hidden
@@ -10,6 +11,8 @@ from sql.connection import Connection
 from sql.errors import Refused
 from sql.files import load
 from sql.model import Finding, Move, Plan
+from sql.names import Name, quote
+from sql.schemas import schema_cure
 
 OLDEST = 15
 _NAME_BYTES = 63
@@ -17,28 +20,52 @@ _NAME_BYTES = 63
 
 def check_server(conn: Connection, plan: Plan) -> None:
     """Raises Refused, with everything that is wrong, unless this server and role can carry the plan."""
-    row = conn.execute(load("prepare/server"), {"slot": plan.slot}).fetchone()
-    assert row is not None
-    version, wal_level, standby, free, mine, may_replicate, may_create, role, encoding = row
-    wrong: list[str] = []
-    if version < OLDEST * 10_000:
-        wrong.append(f"PostgreSQL {OLDEST} or newer is needed, this is {version // 10_000}")
-    if standby:
+    it = _Server(*conn.execute(load("prepare/server"), {"slot": plan.slot}).fetchone() or ())
+    wrong = [f"{problem}: {cure}" for problem, cure in it.problems()]
+    if it.standby:
         wrong.append("this is a standby: connect to the primary")
-    if wal_level != "logical":
-        wrong.append(f"wal_level is {wal_level}: ALTER SYSTEM SET wal_level = logical, and restart the server")
-    if free < 1 and not mine:
-        wrong.append("no replication slot is free: raise max_replication_slots, and restart the server")
-    if encoding == "SQL_ASCII":
-        wrong.append(
-            "the database is in SQL_ASCII, which takes any bytes: those that are no text would stop the stream;"
-            " dump it and restore it into one in the encoding that its text is in"
-        )
-    if not may_replicate:
-        wrong.append(f"{role} may not replicate: ALTER ROLE {role} REPLICATION")
-    if not may_create:
-        wrong.append(f"{role} may not create schemas and publications here: GRANT CREATE ON DATABASE … TO {role}")
+    if not it.may_replicate:
+        wrong.append(f"{it.role} may not replicate: ALTER ROLE {it.role} REPLICATION")
+    if not it.may_create:
+        wrong.append(f"{it.role} may not create schemas and publications here: GRANT CREATE ON DATABASE … TO {it.role}")
     _refuse("this server cannot carry the plan", wrong)
+
+
+def server_findings(conn: Connection, plan: Plan) -> Iterator[Finding]:
+    """What of a server stands in the way of every plan, whichever role prepares it. Which role that is, and on which
+    server of several, a check of the plan's files cannot know."""
+    it = _Server(*conn.execute(load("prepare/server"), {"slot": plan.slot}).fetchone() or ())
+    for problem, cure in it.problems():
+        yield Finding("block", "server", f"this server cannot carry the plan: {problem}", cure=cure)
+
+
+class _Server(NamedTuple):
+    """A row of prepare/server.sql."""
+
+    version: int
+    wal_level: str
+    standby: bool
+    free: int
+    mine: int
+    may_replicate: bool
+    may_create: bool
+    role: str
+    encoding: str
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the server itself, each with its cure."""
+        if self.version < OLDEST * 10_000:
+            yield f"PostgreSQL {OLDEST} or newer is needed, this is {self.version // 10_000}", "upgrade it"
+        if self.wal_level != "logical":
+            cure = "ALTER SYSTEM SET wal_level = logical, and restart the server"
+            yield f"wal_level is {self.wal_level}, so changes cannot be decoded from its WAL", cure
+        if self.free < 1 and not self.mine:
+            yield "no replication slot is free", "raise max_replication_slots, and restart the server"
+        if self.encoding == "SQL_ASCII":
+            yield (
+                "the database is in SQL_ASCII, which takes any bytes: those that are no text would stop the stream",
+                "dump it and restore it into one in the encoding that its text is in",
+            )
 
 
 def check_moves(conn: Connection, moves: Iterable[Move], *, before_ddl: bool = False) -> None:
@@ -74,8 +101,16 @@ def check_moves(conn: Connection, moves: Iterable[Move], *, before_ddl: bool = F
                     f"{table.sql} has row security, which neither the facade nor the mapping would obey: they read"
                     " with this role's rights"
                 )
+        if not before_ddl and move.facade is not None and not _schema_there(conn, move.facade):
+            cure = schema_cure(move.facade.schema, move.ddl_file)
+            wrong.append(f"{move.facade_at or 'facade'}: there is no schema for the facade {move.facade}: {cure}")
         wrong += [f"{why}: ALTER TABLE with {cure}" for why, cure in hidden(conn, move)]
     _refuse("these moves cannot be prepared", list(dict.fromkeys(wrong)))
+
+
+def _schema_there(conn: Connection, name: Name) -> bool:
+    row = conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (quote(name.schema),)).fetchone()
+    return bool(row and row[0])
 
 
 IDENTITY = "replica-identity"  # the finding that prepare itself can mend
@@ -85,11 +120,17 @@ def check_findings(findings: Iterable[Finding], moves: Iterable[Move], *, but: s
     """Raises Refused, with all of them, when a finding blocks one of the moves; the code `but` is left for later."""
     names = {move.name for move in moves}
     blocking = [
-        f"{finding.message}" + (f" ({finding.cure})" if finding.cure else "")
+        placed(finding)
         for finding in findings
         if finding.severity == "block" and finding.code != but and (finding.move is None or finding.move in names)
     ]
     _refuse("the plan has blocking findings", blocking, cure="cutover plan --check")
+
+
+def placed(finding: Finding) -> str:
+    """A finding on one line, with its file, line and cure."""
+    where = ":".join(str(part) for part in (finding.file, finding.line) if part is not None)
+    return (f"{where}: " if where else "") + finding.message + (f" ({finding.cure})" if finding.cure else "")
 
 
 def _refuse(what: str, wrong: list[str], cure: str | None = None) -> None:

@@ -126,7 +126,7 @@ class _Call:
         self._refuse_to_leave()
         check_findings(self.plan.findings, self.moves, but=IDENTITY)
         for move in self.moves:
-            read_ddl(move.ddl_sql or "")
+            read_ddl(move.ddl_sql or "", move.ddl_file)
         check_moves(self.conn, self.moves, before_ddl=True)
         if not set_identity:
             refuse(remedies(self.conn, self.moves))
@@ -205,6 +205,7 @@ class _Call:
                 done += run_ddl(
                     self.conn,
                     move.ddl_sql,
+                    file=move.ddl_file,
                     lock_timeout_ms=self.lock_timeout_ms,
                     after=lambda: reached("prepare.after-step"),
                 )

@@ -21,6 +21,7 @@ from sql.model import Move, Plan, Refresh, Source, TargetColumn
 from sql.names import Name, quote
 from sql.query import Shape, line_of, tables_of
 from sql.sample import sample_rows
+from sql.schemas import check_schemas
 from sql.spec import MoveSpec, PlanFolder
 from sql.understood import Understood, unmapped
 
@@ -52,7 +53,7 @@ def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False, 
             sample_rows(conn, understood) if sample else []
         )
         findings += [replace(finding, move=spec.name) for finding in found]
-    findings += check_chain(folder, moves)
+    findings += [*check_chain(folder, moves), *check_schemas(conn, folder)]
     rank = ("block", "warn", "info")
     findings.sort(key=lambda finding: rank.index(finding.severity))
     return Plan(folder.name, folder.digest, tuple(moves), tuple(findings), tuple(broken))
@@ -110,6 +111,8 @@ def assemble(plan: str, it: Understood) -> Move:
         annotate_sql=spec.annotate.text if spec.annotate else None,
         quarantine_sql=spec.quarantine.text if spec.quarantine else None,
         ddl_sql=spec.ddl.text if spec.ddl else None,
+        ddl_file=spec.ddl.file if spec.ddl else None,
+        facade_at=f"{it.file}:{spec.line('facade')}" if spec.facade else None,
         waive=dict(spec.waive),
         invariants=spec.invariants,
         backfill=spec.backfill,

@@ -7,14 +7,16 @@ under a lock that the application would wait for; indexes are built CONCURRENTLY
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import psycopg
 from pglast import ast, enums, parser
 from pglast.stream import RawStream
 from pglast.visitors import Visitor
 
-from sql.connection import Connection
+from sql.connection import Connection, transient
 from sql.errors import PlanError, Refused
 from sql.lock import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, Mode, build_patiently, with_lock
 from sql.names import Name, quote
@@ -71,7 +73,8 @@ def run_ddl(
 ) -> list[str]:
     """Run what is not there yet, each statement by itself; returns what was run. `after` is called after each.
 
-    `conn` is in autocommit mode. Raises as `read_ddl` does, Busy when a lock cannot be had.
+    `conn` is in autocommit mode. Raises as `read_ddl` does, Refused with file and line when PostgreSQL does not take a
+    statement, Busy when a lock cannot be had.
     """
     statements = read_ddl(text, file)
     for statement in statements:
@@ -79,13 +82,31 @@ def run_ddl(
     done: list[str] = []
     for statement in statements:
         for piece in _pending(conn, statement):
-            if statement.kind == "index" and statement.node.concurrent:
-                build_patiently(conn, [statement.table] if statement.table else [], piece)
-            else:
-                _under_lock(conn, statement, piece, lock_timeout_ms)
+            with _placed(statement, file):
+                if statement.kind == "index" and statement.node.concurrent:
+                    build_patiently(conn, [statement.table] if statement.table else [], piece)
+                else:
+                    _under_lock(conn, statement, piece, lock_timeout_ms)
             done.append(piece)
             after()
     return done
+
+
+@contextmanager
+def _placed(statement: Statement, file: str | None) -> Iterator[None]:
+    """What PostgreSQL does not take names file, line and cure. A lock or a lost connection is not the statement's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if transient(error) or error.sqlstate is None:
+            raise
+        cure = error.diag.message_hint or "write it so that PostgreSQL takes it, or make by hand what it lacks"
+        if isinstance(error, psycopg.errors.InvalidSchemaName):
+            cure = "CREATE SCHEMA before it in the ddl, or by hand"
+        elif (error.sqlstate or "").startswith("23"):  # never the detail, which has values
+            cure = "mend the rows that are there and break it, or leave it out"
+        message = f"{statement.kind} {statement.name}: {error.diag.message_primary or error} ({error.sqlstate})"
+        raise Refused(f"{file or 'ddl'}:{statement.line}: {message}", cure=f"{cure}; then cutover prepare") from error
 
 
 def _under_lock(conn: Connection, statement: Statement, piece: str, lock_timeout_ms: int) -> None:

@@ -122,6 +122,8 @@ class Move:
     annotate_sql: str | None = None  # an UPDATE that runs after converge, with :keys (or :key1, :key2 …)
     quarantine_sql: str | None = None  # SELECT key…, reason: rows that the mapping leaves out on purpose
     ddl_sql: str | None = None
+    ddl_file: str | None = None  # as messages name it
+    facade_at: str | None = None  # file and line of it
     waive: dict[tuple[Name, str], str] = field(default_factory=dict)
     invariants: tuple[Invariant, ...] = ()
     backfill: Backfill = "keys"  # rows: the backfill puts the sources' rows into the log too, for `restore`

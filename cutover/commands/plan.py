@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from cutover.command import Invocation, command, option
 from cutover.plan import load_plan
+from cutover.preflight import server_findings
 from cutover.show_plan import blocked, document, render
 from sql.compile import compile_plan
 from sql.connection import connect
@@ -25,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
         folder = load_plan(call.settings.plan)
         with connect(call.settings.dsn, f"plan {folder.name}") as conn:
             plan = compile_plan(conn, folder, sample=True)
+            plan = replace(plan, findings=(*server_findings(conn, plan), *plan.findings))
         if call.json:
             call.document(document(plan))
         else:

@@ -485,3 +485,43 @@ def test_it_is_shown_to_people_and_to_scripts(bench: Bench) -> None:
     }  # fmt: skip
     assert shown["moves"][0]["unmapped"] == ["w.fact.extra"]
     assert shown["findings"][0]["code"] == "unmapped-column"
+
+
+TWO = """name = "t"
+[moves.a]
+target = "n.a"
+mapping = "a.sql"
+ddl = "a_ddl.sql"
+key = ["id"]
+rows = "all"
+facade = "v.a"
+
+[moves.b]
+target = "n.b"
+mapping = "b.sql"
+ddl = "b_ddl.sql"
+key = ["id"]
+rows = "all"
+facade = "w.b"
+"""
+
+
+def test_a_schema_that_nothing_makes_is_found_with_file_and_line(bench: Bench) -> None:
+    """prepare runs the ddl of one move after the other, and makes the facades after all of them."""
+
+    def found(a: str, b: str) -> list[tuple[str | None, str | None, int | None]]:
+        one, two = "SELECT id FROM w.stock", "SELECT stock_id AS id FROM w.fact"
+        plan = bench.compile(TWO, a=one, b=two, a_ddl=a, b_ddl=b)
+        missing = [finding for finding in plan.findings if finding.code == "missing-schema"]
+        assert all(finding.severity == "block" and "CREATE SCHEMA" in (finding.cure or "") for finding in missing)
+        return [(finding.move, finding.file, finding.line) for finding in missing]
+
+    a, b = "CREATE TABLE n.a (id int PRIMARY KEY);", "CREATE TABLE n.b (id int PRIMARY KEY);"
+    everywhere = [("a", "a_ddl.sql", 1), ("b", "b_ddl.sql", 1), ("a", "plan.toml", 8)]
+    assert found(a, b) == everywhere
+    assert found(a, f"{b}\nCREATE SCHEMA v;") == everywhere[:2]
+    assert found(a, f"CREATE SCHEMA n;\n{b}") == [everywhere[0], everywhere[2]]
+    assert found(f"{a}\nCREATE SCHEMA n;", b) == [everywhere[0], everywhere[2]]
+    assert found(f"CREATE SCHEMA n; CREATE SCHEMA v;\n{a}", b) == []
+    bench.run("CREATE SCHEMA n; CREATE SCHEMA v")
+    assert found(a, b) == []

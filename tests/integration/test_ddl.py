@@ -46,8 +46,9 @@ def test_it_goes_on_where_it_was_left(conn: Connection) -> None:
 
 def test_an_invalid_index_is_built_again(conn: Connection) -> None:
     conn.execute("INSERT INTO s.t VALUES (1)")
-    with pytest.raises(psycopg.errors.UniqueViolation):
-        run_ddl(conn, DDL)
+    with pytest.raises(Refused, match=r"m\.sql:\d+: index s\.t_n: .*unique index.*23505") as refused:
+        run_ddl(conn, DDL, file="m.sql")
+    assert isinstance(refused.value.__cause__, psycopg.errors.UniqueViolation)
     conn.execute("DELETE FROM s.t WHERE ctid = (SELECT max(ctid) FROM s.t WHERE n = 1)")
     assert [statement.split()[0] for statement in run_ddl(conn, DDL)] == ["DROP", "CREATE"]
     row = conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 's.t_n'::regclass").fetchone()
@@ -74,3 +75,9 @@ def test_s1_a_long_reader_delays_the_column_and_nobody_else(conn: Connection, ds
         assert adding.running
     assert adding.join() is None
     assert max(waits) < 0.8, max(waits)
+
+
+def test_what_postgresql_does_not_take_names_file_line_and_cure(conn: Connection) -> None:
+    with pytest.raises(Refused, match=r'm\.sql:2: table gone\.u: schema "gone" does not exist') as refused:
+        run_ddl(conn, "CREATE SCHEMA IF NOT EXISTS s;\nCREATE TABLE gone.u ();", file="m.sql")
+    assert "CREATE SCHEMA" in (refused.value.hint or "")

@@ -1,0 +1,64 @@
+"""Schemas that a plan takes for granted: prepare makes none but those that a ddl says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sql.connection import Connection
+from sql.ddl import Statement, read_ddl
+from sql.errors import CutoverError
+from sql.model import Finding
+from sql.names import quote, split
+from sql.spec import MoveSpec, PlanFolder
+
+CODE = "missing-schema"
+
+
+def check_schemas(conn: Connection, folder: PlanFolder) -> Iterator[Finding]:
+    """A blocking finding for each move's schema that neither is there nor is made before it is needed: by an earlier
+    statement of a ddl, in the order of the plan; for a facade by any, for those come after every ddl."""
+    there = {name for (name,) in conn.execute("SELECT nspname::text FROM pg_catalog.pg_namespace").fetchall()}
+    for spec in folder.moves:
+        yield from _of_ddl(spec, there)
+    for spec in folder.moves:
+        if spec.facade is not None and spec.facade.schema not in there:
+            message = f"the facade {spec.facade} is to be in the schema {quote(spec.facade.schema)}, which is not there"
+            line = spec.line("facade")
+            cure = schema_cure(spec.facade.schema, spec.ddl.file if spec.ddl else None)
+            yield Finding("block", CODE, message, move=spec.name, file=folder.file, line=line, cure=cure)
+
+
+def _of_ddl(spec: MoveSpec, there: set[str]) -> Iterator[Finding]:
+    told = set[str]()
+    for statement in _statements(spec):
+        if statement.kind == "schema":
+            there.add(split(statement.name)[0])
+        schema = schema_of(statement)
+        if spec.ddl is None or schema is None or schema in there or schema in told:
+            continue
+        told.add(schema)
+        message = f"{statement.name} is to be in the schema {quote(schema)}, which is not there"
+        cure = schema_cure(schema)
+        yield Finding("block", CODE, message, move=spec.name, file=spec.ddl.file, line=statement.line, cure=cure)
+
+
+def schema_of(statement: Statement) -> str | None:
+    """The schema in which a statement makes something; None where it says none."""
+    if statement.table is not None:
+        return statement.table.schema
+    parts = split(statement.name) if statement.kind in ("table", "sequence", "type") else ()
+    return parts[0] if len(parts) == 2 else None
+
+
+def schema_cure(schema: str, file: str | None = None) -> str:
+    """What makes it, and where to write that."""
+    where = f"at the head of {file}" if file else "before it in the ddl"
+    return f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}; ({where}, or by hand; or another schema, if it is misspelt)"
+
+
+def _statements(spec: MoveSpec) -> Sequence[Statement]:
+    """Of a ddl that cannot be read, or may not be run, other findings tell."""
+    try:
+        return read_ddl(spec.ddl.text, spec.ddl.file) if spec.ddl else ()
+    except CutoverError:
+        return ()
