@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from cdc import beginning, rows
 from cdc.log import Log, LogWriter
 from cdc.touch import touch
-from consumers import positions
+from consumers import dead_letters, positions
 from consumers.lease import workers
 from consumers.row_reader import RowReader
 from sql import faultpoints, render
@@ -79,9 +79,10 @@ def _run(
     while not stop.is_set():
         keys = _chunk(conn, move, cursor, order)
         if not keys:
+            touch(writer, move, dead_letters.open_keys(conn, move))
             if reader is not None:
                 rows.mark(writer, move, reader.now(), "end")
-                _durable(writer)
+            _durable(writer)
             _finish(conn, move, log)
             break
         if reader is None:

@@ -86,6 +86,12 @@ def waiting(conn: Connection, move: Move, keys: Sequence[Key]) -> dict[int, Key]
     return {number: key for number, key in ((number, tuple(each)) for number, each in rows) if key in asked}
 
 
+def open_keys(conn: Connection, move: Move) -> list[Key]:
+    """The keys of all open letters. A key that neither side has any more is in nobody's list of keys but this."""
+    rows = conn.execute(load("consume/open_letters"), (move.plan, move.name, len(move.key))).fetchall()
+    return [tuple(key) for (key,) in rows]
+
+
 def resolve(conn: Connection, numbers: Sequence[int]) -> None:
     """Close letters whose keys have converged, within the caller's transaction. A discarded one is closed too: what was
     accepted was that the key could not be applied, and it must not hide what happens to the target afterwards."""

@@ -338,8 +338,9 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str])
             "broken",
             f"{move.move} has {counted(move.dead_letters, 'dead letter')}",
             "these keys could not be applied; the target has none of them, or what they were before",
-            "cutover dead-letters list",
+            commands(f"cutover dead-letters list --move {move.move}", f"cutover dead-letters retry --move {move.move}"),
             move.move,
+            "mend the rows, the target or the plan between the two; or discard what may stay as it is",
         )
     if move.proof.drift:
         yield Problem(

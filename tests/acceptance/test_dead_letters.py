@@ -155,3 +155,37 @@ def test_a_resolved_letter_cannot_be_discarded(tour: Cli, dsn: str) -> None:
         assert letter["state"] == "resolved"
         refused = tour.run("dead-letters", "discard", str(letter["id"]), "--reason", "late", code=2)
         assert f"dead letter {letter['id']} is resolved" in refused.said
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_a6_the_letter_of_a_key_that_has_left_is_resolved_by_the_backfill(tour: Cli, dsn: str) -> None:
+    """Neither side has the key any more, so no list of keys names it; what fails still keeps its first-seen time."""
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service, psycopg.connect(dsn, autocommit=True) as conn:
+        service.wait_for("capturing")
+        tour.run("backfill")
+        tour.eventually("reconcile")
+        conn.execute("""ALTER TABLE "Lager".product ADD CONSTRAINT named CHECK (title <> '?')""")
+        conn.execute("""INSERT INTO "Lager"."Artikel" VALUES ('nord', 'B-1', '?'), ('nord', 'B-2', '?')""")
+        while len(tour.run("dead-letters", "list", "--json").document["dead_letters"]) < 2:
+            assert service.process.poll() is None
+        letters = {each["key"][1]: each for each in tour.run("dead-letters", "list", "--json").document["dead_letters"]}
+        mapping = tour.folder / "plan" / "product.sql"
+        mapping.write_text(f"""{mapping.read_text()} WHERE a."Nr" <> 'B-1'\n""")  # the plan is mended, as far as B-1
+        tour.run("prepare")
+        tour.run("backfill")
+        while tour.run("dead-letters", "show", str(letters["B-1"]["id"]), "--json").document["state"] == "open":
+            assert service.process.poll() is None
+        while (
+            left := tour.run("dead-letters", "show", str(letters["B-2"]["id"]), "--json").document
+        )["attempts"] == 1:
+            assert service.process.poll() is None
+        assert (left["state"], left["first_seen"]) == ("open", letters["B-2"]["first_seen"])
+
+        problems = tour.run("doctor", "--json", code=5).document["problems"]
+        (cure,) = [each["cure"] for each in problems if "dead letter" in each["what"]]
+        conn.execute("""ALTER TABLE "Lager".product DROP CONSTRAINT named""")
+        for line in cure.splitlines():
+            tour.run(*line.split()[1:])
+        tour.eventually("reconcile")
+        assert tour.run("dead-letters", "list", "--json").document["dead_letters"] == []
