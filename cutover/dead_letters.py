@@ -48,11 +48,12 @@ class DeadLetter(BaseModel):
 
 
 class Cause(BaseModel):
-    """Dead letters of one cause. `examples` are the numbers of a few, `example_keys` their keys."""
+    """Dead letters of one cause and in one state. `examples` are the numbers of a few, `example_keys` their keys."""
 
     move: str
     sqlstate: str
     column: str | None
+    state: str
     message: str
     keys: int
     first_seen: datetime
@@ -196,15 +197,26 @@ def render(letters: Sequence[DeadLetter]) -> Fitting:
 
 
 def render_causes(found: Sequence[Cause]) -> Fitting:
-    """A table for people, one line for each cause."""
+    """A table for people, one line for each cause and state; of states nothing is said where all are open."""
+    states = any(each.state != "open" for each in found)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("keys", justify="right")
-    for title in ("move", "SQLSTATE", "column", "message", "first seen", "last seen", "for example"):
+    for title in (
+        *(("state",) if states else ()),
+        "move",
+        "SQLSTATE",
+        "column",
+        "message",
+        "first seen",
+        "last seen",
+        "for example",
+    ):
         table.add_column(title)
     for each in found:
         examples = (f"{number}: {key}" for number, key in zip(each.examples, each.example_keys, strict=True))
         table.add_row(
             f"{each.keys:,}",
+            *((each.state,) if states else ()),
             each.move,
             each.sqlstate,
             each.column or "",

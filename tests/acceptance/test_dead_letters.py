@@ -68,6 +68,13 @@ def test_from_poison_to_mended(tour: Cli, dsn: str) -> None:
         assert [each["state"] for each in every] == ["resolved"] * 3
 
 
+def _causes(tour: Cli) -> dict[str, int]:
+    """The keys by state, each with one cause."""
+    causes = tour.run("dead-letters", "list", "--all", "--json").document["causes"]
+    assert len({cause["state"] for cause in causes}) == len(causes)
+    return {cause["state"]: cause["keys"] for cause in causes}
+
+
 @BOTH
 def test_a_discarded_letter_keeps_its_reason(tour: Cli, dsn: str) -> None:
     tour.run("prepare", "--set-identity")
@@ -84,6 +91,13 @@ def test_a_discarded_letter_keeps_its_reason(tour: Cli, dsn: str) -> None:
         assert sorted(map(str, gone["discarded"])) == sorted(numbers)
         shown = tour.run("dead-letters", "show", numbers[0], "--json").document
         assert (shown["state"], shown["reason"]) == ("discarded", "too dear")
+        conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = 999 WHERE "ArtikelNr" = %s""", (found[0]["key"][1],))
+        conn.execute("""UPDATE "Lager"."Preis" SET "Betrag" = 1001 WHERE "ArtikelNr" = 'A-1'""")
+        while len(causes := _causes(tour)) < 3:
+            assert service.process.poll() is None
+        assert causes == {"open": 1, "resolved": 1, "discarded": len(numbers) - 1}
+        words = tour.run("dead-letters", "list", "--all").out.split()
+        assert sorted(word for word in words if word in causes) == sorted(causes)
 
 
 @pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
@@ -176,9 +190,7 @@ def test_a6_the_letter_of_a_key_that_has_left_is_resolved_by_the_backfill(tour: 
         tour.run("backfill")
         while tour.run("dead-letters", "show", str(letters["B-1"]["id"]), "--json").document["state"] == "open":
             assert service.process.poll() is None
-        while (
-            left := tour.run("dead-letters", "show", str(letters["B-2"]["id"]), "--json").document
-        )["attempts"] == 1:
+        while (left := tour.run("dead-letters", "show", str(letters["B-2"]["id"]), "--json").document)["attempts"] == 1:
             assert service.process.poll() is None
         assert (left["state"], left["first_seen"]) == ("open", letters["B-2"]["first_seen"])
 

@@ -70,7 +70,7 @@ def letter() -> DeadLetter:
 
 CAUSE = Cause.model_validate(
     {
-        "move": LONG, "sqlstate": "22003", "column": "profit_margin", "message": "numeric field overflow", "keys": 1,
+        "move": LONG, "sqlstate": "22003", "column": "profit_margin", "message": "numeric field overflow", "state": "open", "keys": 1,
         "first_seen": AT, "last_seen": AT, "attempts": 1, "examples": [7], "example_keys": [KEY],
     }
 )  # fmt: skip
