@@ -95,7 +95,8 @@ def _run(
         cursor = keys[-1]
         done += len(keys)
         touched += len(keys)
-        total = max(total, done)
+        if done >= total:  # more came than there were when it began
+            total = max(done, _estimate(conn, move))
         with own(conn):
             conn.execute(load("consume/backfill_step"), (list(cursor), done, total, plan.name, move.name), prepare=True)
         faultpoints.reached("backfill.after-commit")
@@ -112,21 +113,29 @@ def _durable(writer: LogWriter) -> None:
 
 
 def _begin(conn: Connection, move: Move, restart: bool) -> tuple[int, int, tuple[str, ...] | None]:
-    oids = [source.oid for source in move.sources]
-    estimate = conn.execute(render.count_keys(move), (oids,)).fetchone()
     with own(conn):
         row = conn.execute(
             load("consume/backfill_begin"),
             {
                 "plan": move.plan,
                 "move": move.name,
-                "total": max(0, int(estimate[0]) if estimate else 0),
+                "total": _estimate(conn, move),
                 "restart": restart,
             },
         ).fetchone()
     if row is None:
         raise Refused(f"{move.name} is not prepared", cure="cutover prepare")
     return int(row[0]), int(row[1]), tuple(row[2]) if row[2] is not None else None
+
+
+def _estimate(conn: Connection, move: Move) -> int:
+    """About how many keys there are now: nobody counts them beforehand, and writers go on. The planner's guess at the
+    mapping's rows, or the largest source's, whichever is more: the one may be far off, the other not analyzed."""
+    guess = conn.execute(f"EXPLAIN (FORMAT JSON) SELECT FROM {move.view}".encode(), prepare=False).fetchone()
+    stored = conn.execute(load("backfill/estimate"), ([source.oid for source in move.sources],)).fetchone()
+    assert guess is not None
+    assert stored is not None
+    return max(int(guess[0][0]["Plan"]["Plan Rows"]), int(stored[0]))
 
 
 def _chunk(

@@ -381,7 +381,7 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str])
         yield Problem(
             "lag",
             f"the backfill of {move.move} is not finished",
-            f"{move.backfill.done:,} of {counted(move.backfill.total, 'key')} are touched",
+            f"keys touched: {move.backfill.so_far}",
             f"cutover backfill {move.move}",
             move.move,
             "it goes on where it was, unless it is still running",

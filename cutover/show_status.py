@@ -116,7 +116,7 @@ def _backfill(move: MoveStatus) -> str:
     backfill = move.backfill
     if not backfill.started:
         return "to do again" if backfill.again else "not started"
-    return f"{backfill.done:,} done" if backfill.finished else f"{backfill.done:,} of {backfill.total:,}"
+    return f"{backfill.done:,} done" if backfill.finished else backfill.so_far
 
 
 def bytes_text(count: int | None) -> str:

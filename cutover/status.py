@@ -58,6 +58,13 @@ class BackfillStatus(BaseModel):
     finished: bool
     again: str | None  # why it has to be done again, when it has not been begun since
 
+    @property
+    def so_far(self) -> str:
+        """How far it is while it is not finished. The total is an estimate, and may be behind what came since."""
+        return (
+            f"{self.done:,} of about {self.total:,}" if self.done < self.total else f"{self.done:,}, and more to come"
+        )
+
 
 class PassStatus(BaseModel):
     """The continuous pass that is under way: keys compared, of about `total`."""

@@ -264,11 +264,6 @@ def source_rows(move: Move, source: Source) -> str:
     return _parameterised(f"SELECT {listed} FROM ({_given_keys(move)}) k JOIN {source.name} s ON {match}")
 
 
-def count_keys(move: Move) -> str:
-    """An estimate of the number of keys: the planner's, for the largest source."""
-    return "SELECT coalesce(max(reltuples), 0)::bigint FROM pg_catalog.pg_class WHERE oid = ANY (%s)"
-
-
 def look(move: Move, key: Sequence[str]) -> str:
     """A statement for a person: the row of one key on both sides, one above the other."""
     names = ", ".join(quote(column.name) for column in (*move.key, *move.written))

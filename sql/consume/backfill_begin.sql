@@ -4,5 +4,7 @@ SELECT m.plan, m.move, %(total)s FROM cutover.move m WHERE m.plan = %(plan)s AND
    SET cursor = CASE WHEN %(restart)s OR b.finished_at IS NOT NULL THEN NULL ELSE b.cursor END,
        done = CASE WHEN %(restart)s OR b.finished_at IS NOT NULL THEN 0 ELSE b.done END,
        started_at = CASE WHEN %(restart)s OR b.finished_at IS NOT NULL THEN now() ELSE b.started_at END,
-       total = greatest(excluded.total, b.total), finished_at = NULL, offsets = NULL
+       total = CASE WHEN %(restart)s OR b.finished_at IS NOT NULL THEN excluded.total
+                    ELSE greatest(excluded.total, b.total) END,
+       finished_at = NULL, offsets = NULL
 RETURNING done, total, cursor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from cdc import clock, frame
 from cdc.replication import now_us
 from consumers import lease, positions
+from consumers.backfill import backfill
 from sql.errors import Busy
 from tests.integration.rig import Rig, shop
 
@@ -66,6 +68,33 @@ def test_backfill_and_stream_end_equal(rig: Rig) -> None:
     assert one(rig, "SELECT count(*) FROM shop.item WHERE cost = 11 AND held = 4") == (len(before) + len(after),)
     assert one(rig, 'SELECT count(*) FROM shop."order"') == (50,)
     assert one(rig, 'SELECT count(*) FROM "Lager"."select"') == (50,)
+
+
+@pytest.mark.parametrize("log_address", ["sqlite"], indirect=True)
+def test_an_interrupted_backfill_knows_of_what_came_meanwhile(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while it lies there and while it runs: as long as keys are left, it never says that it has them all."""
+    monkeypatch.setattr("consumers.backfill.CHUNK", 1_000)
+    more = "INSERT INTO shop.payment (ref, amount) SELECT lpad(n::text, 6, '0'), n FROM generate_series(%s::int, %s) n"
+    rig.conn.execute(more, (1, 3_000))
+    rig.conn.execute("ANALYZE shop.payment")
+    told: list[tuple[int, int]] = []
+    stop = threading.Event()
+
+    def heard(done: int, total: int) -> None:
+        told.append((done, total))
+        if len(told) == 2:
+            stop.set()
+        if len(told) == 5:
+            rig.conn.execute(more, (10_001, 20_000))
+
+    backfill(rig.dsn, rig.plan, rig.move("ledger"), rig.log, stop, heard)
+    rig.conn.execute(more, (3_001, 10_000))
+    backfill(rig.dsn, rig.plan, rig.move("ledger"), rig.log, threading.Event(), heard)
+    assert [done for done, _ in told] == [n * 1_000 for n in range(1, 21)]
+    assert all(2_800 <= total <= 3_200 for _, total in told[:2])
+    assert all(9_000 <= total <= 11_000 for _, total in told[2:9])
+    assert all(18_000 <= total <= 22_000 for _, total in told[11:])
+    assert one(rig, "SELECT done, total FROM cutover.backfill WHERE move = 'ledger'") == (20_000, 20_000)
 
 
 def test_c6_a_moved_key_converges_both_ends(running: Rig) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cutover.show_status import bytes_text
-from cutover.status import PartitionStatus, lag_ms
+from cutover.status import BackfillStatus, PartitionStatus, lag_ms
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -43,3 +43,15 @@ def test_lag(partitions: list[PartitionStatus], captured: bool, expected: float 
 @pytest.mark.parametrize(("count", "text"), [(None, "?"), (999, "999 B"), (1500, "1.5 kB"), (2.5e12, "2.5 TB")])
 def test_bytes_for_people(count: int | None, text: str) -> None:
     assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "said"),
+    [
+        (20_000, 60_000, "20,000 of about 60,000"),
+        (60_000, 60_000, "60,000, and more to come"),
+        (0, 0, "0, and more to come"),
+    ],
+)
+def test_a_backfill_that_goes_on_does_not_say_that_it_has_touched_all(done: int, total: int, said: str) -> None:
+    assert BackfillStatus(done=done, total=total, started=True, finished=False, again=None).so_far == said
