@@ -4,6 +4,8 @@ commands only: the first page needs none of them, and `status` needs nothing of 
 from __future__ import annotations
 
 import gc
+import logging
+import signal
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -115,6 +117,21 @@ def root(
     """Consolidate PostgreSQL tables while the application keeps running: stream, prove, flip, undo."""
 
 
+class _AtStart(BaseException):
+    """Interrupted before the command has begun: typer, which takes KeyboardInterrupt for itself, would say nothing."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise _AtStart
+
+
 def main() -> None:
-    """The console script."""
-    app(prog_name="cutover")
+    """The console script. A command that has begun says itself what an interruption has left."""
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        app(prog_name="cutover")
+    except _AtStart:
+        logs = import_module("cutover.logs")
+        logs.setup()
+        logging.getLogger("cutover").error("interrupted")
+        raise SystemExit(1) from None

@@ -118,7 +118,8 @@ def _sign(run: Callable[..., None], body: Callable[..., int], shared: dict[str, 
 
 def _invocation(flags: dict[str, str | None], verbose: bool, as_json: bool) -> Invocation:
     logs.setup(verbose=verbose)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # undone as by Ctrl-C; stop_on_signals does better
+    for number in (signal.SIGINT, signal.SIGTERM):  # undone as by Ctrl-C; stop_on_signals does better
+        signal.signal(number, signal.default_int_handler)
     settings = Settings.read(**flags)
     logs.setup(verbose=verbose, secrets=settings.secrets())
     _LOG.debug("database %s", redact(settings.dsn))

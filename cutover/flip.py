@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 from cutover.facade import facade_columns, replace
 from cutover.flip_report import FlipRefused, FlipReport, Step
 from cutover.gate import Check, Side, gate, reversible
+from cutover.interrupted import Attempt, interruptible
 from cutover.place import Place, read_place
 from cutover.relation import exists
 from reconcile.storage import storage, tables
@@ -57,16 +58,16 @@ def flip(
 
     Applied whole or not at all, and idempotent. Readers wait for `lock_timeout_ms` behind it at the most.
     Raises FlipRefused when more sessions would read the consolidated side than the gate allows; Refused when the move
-    has no facade or is not prepared; Busy, naming who is in the way; Unreachable.
+    has no facade or is not prepared; Busy, naming who is in the way; Unreachable; Interrupted, with what was done.
     """
     chosen = plan.move(move)
     share = consolidated_share(to, percent)
     if chosen.facade is None:
         raise Refused(f"{move} has no facade to flip", cure="declare facade = … in the plan, and prepare")
-    with connect(dsn, "flip") as conn:
+    with interruptible(dsn) as attempt, connect(dsn, "flip") as conn:
         check(conn)
         place = read_place(conn, plan.name, move)
-        call = _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run)
+        call = _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run, attempt)
         done = call.back()
         if done is not None:
             return done
@@ -100,10 +101,10 @@ def flip_back(
     as `flip` does.
     """
     share = consolidated_share(to, percent)
-    with connect(dsn, "flip") as conn:
+    with interruptible(dsn) as attempt, connect(dsn, "flip") as conn:
         check(conn)
         place = read_place(conn, plan, move)
-        return _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run).back()
+        return _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run, attempt).back()
 
 
 def consolidated_share(to: Side, percent: int | None) -> int:
@@ -125,6 +126,7 @@ class _Flip:
     lock_timeout_ms: int
     total_timeout: float
     dry_run: bool
+    attempt: Attempt
     seen: tuple[Sequence[str], dict[str, str]] = ((), {})  # the tables that the gate asked about, and their files
     checks: Sequence[Check] = ()  # what it answered last
     _ask: Callable[[], Sequence[Check]] = tuple
@@ -200,6 +202,7 @@ class _Flip:
         )
 
     def _apply(self, conn: Connection, facade: Facade) -> None:
+        self.attempt.before = self.place
         place, (names, files) = self.place, self.seen
         changed = conn.execute(
             load("gate/flip"),

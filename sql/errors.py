@@ -1,6 +1,6 @@
 """The one tree of errors, each with its exit code and whether trying again can help.
 
-CutoverError                    1  unexpected failure
+CutoverError                    1  unexpected failure, or an interruption
 ├── UsageError                  2  a flag, a setting or a plan is wrong
 │   └── PlanError               2  … with file, line and cure
 ├── NotProven                   3  lag, unresolved, skipped

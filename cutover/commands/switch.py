@@ -10,6 +10,7 @@ import typer
 from cutover.command import Invocation, Moves, OneMove, command, option
 from cutover.flip import flip, flip_back
 from cutover.flip_report import FlipRefused
+from cutover.interrupted import interruptible
 from cutover.place import find_move, find_plan
 from cutover.plan import load_plan
 from cutover.prepare import prepare
@@ -90,11 +91,14 @@ def add_to(app: typer.Typer) -> None:
         """Let applications read the other side, behind the gate, in one short transaction."""
         dsn, more = call.settings.dsn, _Attempt(lock_timeout_ms=lock_timeout, dry_run=dry_run)
         try:
-            known = _known(call, move) if to == "legacy" or percent is not None else None
+            with interruptible():
+                known = _known(call, move) if to == "legacy" or percent is not None else None
             report = flip_back(dsn, *known, to, percent, **more) if known is not None else None
             if report is None:
-                plan = open_plan(call.settings, changed=to == "legacy")
-                report = flip(dsn, plan, chosen(plan, [move])[0].name, to, percent, **more)
+                with interruptible():
+                    plan = open_plan(call.settings, changed=to == "legacy")
+                    name = chosen(plan, [move])[0].name
+                report = flip(dsn, plan, name, to, percent, **more)
         except FlipRefused as closed:
             if call.json:
                 call.document(closed.report.document())

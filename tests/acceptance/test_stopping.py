@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psycopg
@@ -107,3 +110,16 @@ def test_watching_ends_with_0(tour: Cli, dsn: str) -> None:
     with tour.start("status", "--watch") as watching:
         wait_for_sessions(dsn, 1)
         assert watching.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_an_interruption_at_the_start_is_told(command: str) -> None:
+    """Before the command has begun, while its group is imported."""
+    script = (
+        "import signal, sys, cutover.cli as cli; begin = cli.load;"
+        "cli.load = lambda group: (signal.raise_signal(signal.SIGINT), begin(group))[1];"
+        "cli.main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, command], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert [json.loads(line)["message"] for line in ran.stderr.splitlines()] == ["interrupted"]

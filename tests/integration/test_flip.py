@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from cutover.facade import facade_columns
 from cutover.flip import FRESH, consolidated_share, flip, flip_back
 from cutover.flip_report import FlipRefused
 from cutover.gate import GateClosed, gate
+from cutover.interrupted import Interrupted
 from sql.connection import connect
 from sql.errors import Busy, Refused
 from sql.facade import facade_of
@@ -316,3 +318,36 @@ def test_row_security_is_refused(dsn: str, plan_name: str, tmp_path: Path) -> No
         world.conn.execute(f"ALTER TABLE {PART.sql} ENABLE ROW LEVEL SECURITY")
         with pytest.raises(Refused, match="row security"):
             world.prepare()
+
+
+@pytest.mark.parametrize(
+    ("point", "said", "side"),
+    [
+        ("flip.before-commit", "nothing was changed", ("legacy", 0)),
+        ("flip.after-commit", "it was done already: 100 %", ("consolidated", 100)),
+    ],
+)
+def test_s2_an_interrupted_flip_says_what_was_changed(
+    world: Prepared, point: str, said: str, side: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.open_gate()
+
+    def reached(name: str) -> None:
+        if name == point:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("cutover.flip.reached", reached)
+    with pytest.raises(Interrupted, match=f"interrupted.*{said}"):
+        flip(world.dsn, world.plan, "part", "consolidated")
+    assert _side(world) == side
+
+
+def test_s2_an_interrupted_wait_changed_nothing(world: Prepared, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.open_gate()
+    monkeypatch.setattr("sql.lock.time.sleep", lambda seconds: signal.raise_signal(signal.SIGINT))  # as it begins to
+    with connect(dsn, "reader") as reader, reader.transaction():
+        reader.execute(f"SELECT FROM {FACADE.sql}".encode())
+        world.conn.execute("SELECT pg_sleep(0.05)")  # until the reader is one that it waits for
+        with pytest.raises(Interrupted, match="interrupted: nothing was changed"):
+            flip(world.dsn, world.plan, "part", "consolidated")
+    assert _side(world) == ("legacy", 0)
