@@ -6,6 +6,7 @@ durable in the order they were made; `acknowledged` says how far.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -112,4 +113,13 @@ def open_log(address: str, *, make: bool = True) -> Log:
         from cdc.kafka_log import KafkaLog
 
         return KafkaLog(address)
-    raise UsageError(f"not an address of a log: {address.split('?')[0]!r}", cure="kafka://host:port or sqlite:///path")
+    shown = address.split("?")[0]
+    near = difflib.get_close_matches(shown.partition(":")[0], _SCHEMES, 1)
+    hint = f"did you mean {near[0]}:{shown.partition(':')[2]}? " if near and ":" in shown else ""
+    raise UsageError(
+        f"not an address of a log: {shown!r} (--log / CUTOVER_LOG)",
+        hint=f"{hint}There are two kinds: kafka://host:port[,host:port…] and sqlite:///path",
+    )
+
+
+_SCHEMES = ("kafka", "sqlite")

@@ -69,6 +69,17 @@ class Commands(TyperGroup):
                 self.commands.update(load(group))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """A wrong value is blamed on where it stands, which need not be the command line."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            option, place = error.param, error.ctx
+            source = place.get_parameter_source(option.name) if place is not None and option is not None else None
+            if option is not None and source is not None and source.name == "ENVIRONMENT":
+                error.param_hint = f"{option.envvar}, from the environment"
+            raise
+
 
 def load(group: str) -> dict[str, Any]:
     """The commands of one group, as the module of that name makes them."""

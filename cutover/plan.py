@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from sql.errors import PlanError
 from sql.model import Backfill, Existing, Invariant, Rows
-from sql.names import Name, parse_column, split
+from sql.names import Name, parse_column, quote, split
 from sql.spec import MoveSpec, PlanFolder, RefreshSpec, SqlFile
 
 __all__ = ["PlanFolder", "load_plan", "plan_folder", "shipped"]
@@ -314,7 +315,16 @@ def _explained(error: ValidationError, file: str, lines: _Lines) -> PlanError:
         message = f"{word} is one of {', '.join(expected)}, not {first['input']!r}"
         return PlanError(message, file=file, line=lines.of(path), cure=hint)
     message = first["msg"].removeprefix("Value error, ")
-    return PlanError(f"{'.'.join(path)}: {message}", file=file, line=lines.of(path))
+    return PlanError(f"{'.'.join(path)}: {message}", file=file, line=lines.of(path), hint=_written(first))
+
+
+def _written(error: ErrorDetails) -> str | None:
+    """How a name would be written that is none as in SQL: with its own quotes, within TOML's."""
+    given = error["input"]
+    if "as in SQL" not in error["msg"] or not isinstance(given, str) or '"' in given or not given:
+        return None
+    parts = given.split(".") if error["msg"].startswith("Value error, not a name") else [given]
+    return f"names are written as in SQL, within TOML's quotes: '{'.'.join(map(quote, parts))}'"
 
 
 def _model_at(path: tuple[str, ...]) -> type[BaseModel] | None:

@@ -63,6 +63,23 @@ def test_wrong_usage_exits_2_and_names_the_right_word(bare: Cli, arguments: tupl
     assert word in bare.run(*arguments, code=2).err
 
 
+@pytest.mark.parametrize(
+    ("variables", "arguments", "named"),
+    [
+        ({"CUTOVER_LOCK_TIMEOUT": "abc"}, ("flip", "stock", "--to", "legacy"), "CUTOVER_LOCK_TIMEOUT"),
+        ({"CUTOVER_LOCK_TIMEOUT": "5"}, ("flip", "stock", "--to", "legacy", "--lock-timeout", "x"), "--lock-timeout"),
+        ({"CUTOVER_EACH": "what"}, ("dead-letters", "list"), "CUTOVER_EACH"),
+    ],
+)
+def test_a_wrong_value_is_blamed_on_where_it_stands(
+    bare: Cli, variables: dict[str, str], arguments: tuple[str, ...], named: str
+) -> None:
+    said = replace(bare, variables=variables).run(*arguments, code=2).err
+    assert [word for word in ("CUTOVER_LOCK_TIMEOUT", "CUTOVER_EACH", "--lock-timeout", "--each") if word in said] == [
+        named
+    ]
+
+
 def test_dead_letters_alone_lists_its_commands(bare: Cli) -> None:
     said = bare.run("dead-letters", code=2).err
     assert all(word in said for word in ("Usage: cutover dead-letters", "list", "show", "retry", "discard"))
@@ -72,7 +89,8 @@ def test_dead_letters_alone_lists_its_commands(bare: Cli) -> None:
     ("flags", "words"),
     [
         (("--dsn", "postgresql://app:s3cret-word@db/%zz"), ["--dsn", "CUTOVER_DSN"]),
-        (("--log", "kafak://broker"), ["kafak://broker", "kafka://host:port"]),
+        (("--log", "kafak://broker"), ["kafak://broker", "kafka://host:port", "sqlite:///path", "CUTOVER_LOG"]),
+        (("--log", "sqlit:///x"), ["did you mean sqlite:///x?"]),
         (("--plan", "soleflpper"), ["soleflpper", "did you mean soleflipper?"]),
     ],
 )

@@ -136,3 +136,23 @@ def test_a_word_without_quotes_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"plan\.toml:4: Invalid value") as caught:
         load_plan(str(tmp_path))
     assert 'rows = "all"' in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "written"),
+    [
+        ("""'"Art"'""", """'Kunden Nr'""", """'"Kunden Nr"'"""),
+        ("""'"Art"'""", """'Kunden.Nr'""", """'"Kunden.Nr"'"""),
+        ("""'"Lager"."Preis jetzt"'""", """'lager.Preis jetzt'""", """'lager."Preis jetzt"'"""),
+    ],
+)
+def test_a_name_that_lacks_its_quotes_is_shown_with_them(folder: Path, right: str, wrong: str, written: str) -> None:
+    text = PLAN.replace(right, wrong)
+    (folder / "plan.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(PlanError) as refused:
+        load_plan(str(folder))
+    line = next(at for at, line in enumerate(text.splitlines(), 1) if wrong in line)
+    assert str(refused.value).startswith(f"plan.toml:{line}: moves.price.")
+    assert (refused.value.hint or "").endswith(written)
+    (folder / "plan.toml").write_text(PLAN.replace(right, written), encoding="utf-8")
+    load_plan(str(folder))
