@@ -109,16 +109,19 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
     if plan is not None:
         yield from _prepared(conn, plan)
         first = _mend_first(conn, plan)
+    away = _away(conn, folder.name)
     of_log = list(_log(conn, folder.name, log))
     if not any("--log" in problem.cure for problem in of_log):  # else the gap is the flag's alone
-        yield from _slot(conn, status)
+        yield from _slot(conn, status, away=any(capture for capture, _ in away.values()))
     yield from of_log
     yield from _facades(conn, folder.name)
     for move in status.moves:
         if move.state in ("completed", "left"):
             continue
         heal = first.get(move.move, (f"cutover heal {move.move}", ""))
-        yield from _move(move, captured=status.slot.active, gap=status.slot.gap is not None, heal=heal)
+        captured = status.slot.active or any(capture for capture, _ in away.values())
+        again = away.get(move.move, (False, False))[1]
+        yield from _move(move, captured=captured, gap=status.slot.gap is not None, heal=heal, again=again)
 
 
 def _facades(conn: Connection, plan: str) -> Iterator[Problem]:
@@ -246,12 +249,20 @@ def _mend_first(conn: Connection, plan: Plan) -> dict[str, tuple[str, str]]:
     return broken | {name: (commands("cutover prepare", f"cutover heal {name}"), "") for name in remade}
 
 
-def _slot(conn: Connection, status: Status) -> Iterator[Problem]:
+def _away(conn: Connection, plan: str) -> dict[str, tuple[bool, bool]]:
+    """By move, do capture and the consumers begin anew with a new plan, by themselves? They are away for a moment."""
+    rows = conn.execute(load("status/restarting").encode(), {"plan": plan})
+    return {move: (capture, consumers) for move, capture, consumers in rows}
+
+
+def _slot(conn: Connection, status: Status, *, away: bool) -> Iterator[Problem]:
     slot = status.slot
     if slot.gap:
         yield Problem("broken", "there is a gap: changes may be missing", slot.gap, "cutover heal")
         return
-    if not slot.active:
+    if not slot.active and away:
+        yield _restarting("capture starts again", "cutover capture")
+    elif not slot.active:
         yield Problem(
             "broken",
             "capture is not running",
@@ -269,6 +280,11 @@ def _slot(conn: Connection, status: Status) -> Iterator[Problem]:
             f" (max_slot_wal_keep_size is {limit})",
             "let capture catch up, or raise max_slot_wal_keep_size now",
         )
+
+
+def _restarting(what: str, else_: str, move: str | None = None) -> Problem:
+    why = "the plan was prepared a moment ago; it was at work then, and begins anew with it by itself"
+    return Problem("lag", what, why, "cutover doctor", move, f"ask again in some seconds; where it stays so, `{else_}`")
 
 
 def _log(conn: Connection, plan: str, log: Log) -> Iterator[Problem]:
@@ -310,8 +326,9 @@ def _added(log: Log, standing: Standing) -> Iterator[Problem]:
         )
 
 
-def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str]) -> Iterator[Problem]:
-    """`heal`: the commands that take the move up again, and what has to be done before."""
+def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str], again: bool) -> Iterator[Problem]:
+    """`heal`: the commands that take the move up again, and what has to be done before. `again`: do the
+    consumers begin anew with a new plan? `captured`: also where capture does."""
     orphans = [each.partition for each in move.partitions if each.worker is None]
     if move.halted:
         yield Problem("broken", f"{move.move} is halted", without_cure(move.halted), heal[0], move.move, heal[1])
@@ -324,7 +341,7 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str])
             move.move,
             "it comes back on the side that it was on, with the target's grants",
         )
-    if move.side == "consolidated" and (orphans or not captured):
+    if move.side == "consolidated" and ((orphans and not again) or not captured):
         yield Problem(
             "broken",
             f"{move.move} is read from the consolidated side, and nothing keeps it current",
@@ -359,7 +376,9 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str])
             f"cutover reconcile {move.move}",
             move.move,
         )
-    if orphans and not (gap or move.halted):  # consumers give those back by themselves
+    if orphans and again and not (gap or move.halted):
+        yield _restarting(f"the consumers of {move.move} start again", "cutover consume", move.move)
+    elif orphans and not (gap or move.halted):  # consumers give those back by themselves
         numbers = ", ".join(map(str, orphans))
         yield Problem(
             "broken",

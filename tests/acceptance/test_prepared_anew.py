@@ -57,3 +57,52 @@ def test_l2_a_log_that_was_moved_away_comes_back(tour: Cli, log_address: str) ->
     with tour.start("run") as service:
         service.wait_for("capturing")
         tour.eventually("doctor")
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_doctor_knows_a_process_that_begins_anew_from_none_at_all(tour: Cli, dsn: str) -> None:
+    """It was at work when the plan was prepared a moment ago. The times are set an hour ahead, so that none runs out."""
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service:
+        service.wait_for("capturing")
+        tour.run("backfill")
+        tour.eventually("reconcile")
+        assert service.stop() == 0
+
+    def doctor(code: int, at_work: str | None = "0 s", prepared: str = "0 s") -> set[tuple[str, str, str]]:
+        with psycopg.connect(dsn) as conn:
+            conn.execute("UPDATE cutover.event SET at = now() - interval '1 day'")
+            conn.execute("UPDATE cutover.plan SET prepared_at = now() + '1 hour' + %s::interval", (prepared,))
+            conn.execute(
+                "UPDATE cutover.position SET applied_time = now() + '1 hour' + %s::interval,"
+                " updated_at = now() + '1 hour' + %s::interval",
+                (at_work, at_work or "0 s"),  # a position has a time of its making
+            )
+        found = tour.run("doctor", "--json", code=code).document["problems"]
+        return {(each["severity"], each["what"].split(" partition")[0], each["cure"]) for each in found}
+
+    restart = {
+        ("lag", "capture starts again", "cutover doctor"),
+        ("lag", "the consumers of product start again", "cutover doctor"),
+    }
+    gone = {
+        ("broken", "capture is not running", "cutover capture"),
+        ("broken", "nobody consumes", "cutover consume"),
+    }
+    assert doctor(3) == restart
+    assert doctor(3, at_work="-20 s") == restart
+    assert doctor(5, at_work="-40 s") == gone  # they had fallen before
+    assert doctor(5, at_work="2 s") == {
+        *_of(restart, "capture"),
+        *_of(gone, "consume"),
+    }  # these never go on with the old
+    assert doctor(5, at_work="4 s") == gone  # they had begun anew, and fell afterwards
+    assert doctor(5, at_work="-2 hours", prepared="-2 hours") == gone  # it was long ago
+    assert doctor(5, at_work=None) == gone  # nobody has ever been
+    with psycopg.connect(dsn) as conn:
+        conn.execute("DELETE FROM cutover.event WHERE what = 'prepare'")
+    assert doctor(5) == gone  # prepared for the first time, there is nobody who would begin anew
+
+
+def _of(problems: set[tuple[str, str, str]], word: str) -> set[tuple[str, str, str]]:
+    return {each for each in problems if word in each[1]}
