@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from sql.effects import check_effects
 from sql.mapping import OutputUse
@@ -94,9 +95,28 @@ def _type(it: Understood, output: OutputUse, mine: Column, theirs: Column) -> It
     bases = [it.types.types.get(column.type_oid) for column in (mine, theirs)]
     same = mine.type_oid == theirs.type_oid or (bases[0] and bases[1] and bases[0].oid == bases[1].oid)
     message = f"the mapping yields {quote(output.name)} as {mine.type}, the target has {theirs.type}"
-    cure = f"cast it in the mapping: (…)::{theirs.type} AS {quote(output.name)}"
+    cure = _type_cure(theirs, output.name, same=bool(same))
     code = "other-modifier" if same else "incompatible-type"
     yield Finding("warn" if same else "block", code, message, file=it.spec.mapping.file, line=output.line, cure=cure)
+
+
+# A cast to a length cuts what is longer and says nothing; writing what is too long is an error, and a dead letter.
+_CUT: Final = {"character varying": "varchar", "character": "bpchar", "bit varying": "varbit"}
+
+
+def _type_cure(theirs: Column, name: str, *, same: bool) -> str:
+    """What makes the mapping yield the target's type, and loses nothing."""
+    kind, _, length = theirs.type.partition("(")
+    if not length or kind not in _CUT:
+        return f"cast it in the mapping: (…)::{theirs.type} AS {quote(name)}"
+    widen = (
+        f"widen the target, or let what is too long become a dead letter; a cast to {theirs.type} would cut it silently"
+    )
+    return (
+        widen
+        if same
+        else f"cast it in the mapping, without the length: (…)::{_CUT[kind]} AS {quote(name)}; then {widen}"
+    )
 
 
 def _key(it: Understood) -> Iterator[Finding]:

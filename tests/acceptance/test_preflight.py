@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -11,6 +14,7 @@ from cutover.embedded import ThrowawayPostgres
 from tests.acceptance.command import Cli
 from tests.acceptance.conftest import tour_on
 
+ROOT = Path(__file__).parents[2]
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
 
 
@@ -43,3 +47,20 @@ def test_a_server_whose_wal_cannot_be_decoded(tmp_path: Path, plan_name: str) ->
         assert (found["severity"], "wal_level is replica" in found["message"]) == ("block", True)
         assert "ALTER SYSTEM SET wal_level = logical" in found["hint"]
         assert "wal_level is replica" in tour.run("prepare", "--set-identity", code=5).said
+
+
+def test_the_tour_needs_no_server_of_ones_own() -> None:
+    """What the README says: the first line that it prints is for a shell, and nothing of it stays."""
+    arguments = [sys.executable, "-m", "cutover.throwaway"]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        try:
+            script = f"{line} createdb shop && psql shop -Atc 'SHOW wal_level' && echo \"$PGHOST\""
+            done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60)
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0
+    level, folder = done.stdout.splitlines()
+    assert (level, done.stderr) == ("logical", "")
+    assert not Path(folder).exists()

@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from rich.console import Console
 
@@ -206,10 +207,24 @@ def test_a_missing_target_column_is_refused_with_the_statement(bench: Bench) -> 
 
 
 def test_an_incompatible_type_is_refused_with_the_cast(bench: Bench) -> None:
-    mapping = MAPPING.replace("f.label", "f.price::float8 AS label")
+    mapping = MAPPING.replace("f.price", "f.label AS price")
     found = bench.find("incompatible-type", mapping=mapping)
-    assert "::character varying(20) AS label" in (found.cure or "")
+    assert found.cure == "cast it in the mapping: (…)::numeric(10,2) AS price"
     assert bench.find("other-modifier", mapping=MAPPING.replace("f.price", "f.price * 2 AS price")).severity == "warn"
+
+
+def test_a_cure_never_cuts_a_text(bench: Bench) -> None:
+    """A cast to a length does, without a word. What the cure says instead is taken, and what is too long fails."""
+    found = bench.find("incompatible-type", mapping=MAPPING.replace("f.label", "f.price::text AS label"))
+    assert "(…)::varchar AS label" in (found.cure or "")
+    assert "would cut it silently" in (found.cure or "")
+    mapping = MAPPING.replace("f.label", "f.price::text::varchar AS label")
+    found = bench.find("other-modifier", mapping=mapping)
+    assert found.severity == "warn"
+    assert (found.cure or "").startswith("widen the target, or let what is too long become a dead letter")
+    assert "(…)" not in (found.cure or "")
+    with pytest.raises(psycopg.errors.StringDataRightTruncation):
+        bench.run("INSERT INTO w.stock SELECT 1, '', 0, repeat('x', 21)::varchar")
 
 
 def test_keys_of_another_type_are_refused(bench: Bench) -> None:
