@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import psycopg
@@ -20,6 +21,7 @@ from sql.errors import CutoverError
 from sql.pairs import Side
 
 MOST_DIFFERENCES: Final = 5000  # of one chunk; a chunk with more is split, so that memory stays flat
+_MISJUDGED: Final = 8  # times as many keys as the planner expects of a side are too many
 
 
 class Comparison(Bounds, Singles):
@@ -68,7 +70,7 @@ class Comparison(Bounds, Singles):
             limit = pace.limit(keys)
             try:
                 # Somebody takes ACCESS EXCLUSIVE for a moment: it is let pass.
-                chunk = patiently(partial(self.compare, low, high, limit))
+                chunk = patiently(partial(self.compare, low, high, keys, limit))
             except psycopg.Error as error:
                 if not (isinstance(error, psycopg.errors.QueryCanceled) or of_data(error)):
                     raise
@@ -102,8 +104,8 @@ class Comparison(Bounds, Singles):
                 return None if cut == high else cut
         return None
 
-    def compare(self, low: Key | None, high: Key | None, limit: float | None = None) -> Chunk | None:
-        """Compare the keys in (low, high] in one snapshot; None when too many differ to be taken at once.
+    def compare(self, low: Key | None, high: Key | None, keys: int, limit: float | None = None) -> Chunk | None:
+        """Compare the about so many keys in (low, high] in one snapshot; None when too many differ to be taken at once.
 
         Raises psycopg.errors.QueryCanceled when it takes longer than `limit` seconds (None: than a snapshot may).
         """
@@ -112,12 +114,12 @@ class Comparison(Bounds, Singles):
         given = bounds(low, high)
         limit_ms = TOO_LONG_MS if limit is None else round(1000 * limit)
         with self.snapshot(limit_ms, BRIEF_LOCK_MS):
-            row = self._one(self.pairs.chunk(**ends), {**given, "cap": MOST_DIFFERENCES})
-            legacy, consolidated, others, pairs, kept, number, keys = row
+            row = self._one(self._chunk(low, high, keys), {**given, "cap": MOST_DIFFERENCES})
+            legacy, consolidated, others, pairs, kept, number, differ = row
             if number > MOST_DIFFERENCES:
                 return None
             duplicates = self._duplicates(ends, given)
-            found = self.observed([tuple(key) for key in keys or ()])
+            found = self.observed([tuple(key) for key in differ or ()])
             doubled: set[Key] = {key for keys in duplicates.values() for key in keys}
             found.update(self.observed([key for key in doubled if key not in found]))
             lsn = self.lsn()
@@ -128,6 +130,20 @@ class Comparison(Bounds, Singles):
             {side: len(keys) for side, keys in duplicates.items()},
             lsn, time.monotonic() - started,
         )  # fmt: skip
+
+    def _chunk(self, low: Key | None, high: Key | None, keys: int) -> str:
+        """The statement for a chunk of about so many keys, with its range in the mapping's sources or around it.
+
+        Of a range within one bucket of a histogram PostgreSQL expects no row at all, where it cannot subtract values of
+        the type, as of uuid (convert_to_scalar in selfuncs.c). Of sources that have none it joins each row of the one
+        with all of the other's range: n * n. Around the mapping, the range leaves it to look each row up by its key.
+        """
+        ends = {"low": low is not None, "high": high is not None}
+        sql = self.pairs.chunk(**ends)
+        if self.pairs.narrowed is None:
+            return sql
+        plan = self._one(f"EXPLAIN (FORMAT JSON) {sql}", {**bounds(low, high), "cap": 1})[0][0]["Plan"]
+        return sql if _expected(plan) * _MISJUDGED >= keys else self.pairs.chunk(**ends, narrowed=False)
 
     def drawn(
         self, low: Key | None, high: Key | None, seed: int, below: int, most: int | None
@@ -165,8 +181,7 @@ class Comparison(Bounds, Singles):
         found: list[Observation] = []
         while len(found) < most:
             high = self.bound("consolidated", low, None, MOST_KEYS) or self.bound("legacy", low, None, MOST_KEYS)
-            sql = self.pairs.chunk(low=low is not None, high=high is not None)
-            keys = self._one(sql, {**bounds(low, high), "cap": most - len(found)})[-1]
+            keys = self._one(self._chunk(low, high, MOST_KEYS), {**bounds(low, high), "cap": most - len(found)})[-1]
             found += self.observed([tuple(key) for key in keys or ()]).values()
             if high is None:
                 break
@@ -195,3 +210,11 @@ class Comparison(Bounds, Singles):
                     raise
         message = error.diag.message_primary or "" if not of_data(error) else FAILS
         return Failed(tuple(sorted(keys)), max(1, len(keys)), error.sqlstate or "", message)
+
+
+def _expected(plan: dict[str, Any]) -> float:
+    """Rows that the planner expects of the side with fewer, of the topmost join in its plan of a chunk."""
+    inputs = [each for each in plan.get("Plans", ()) if each["Parent Relationship"] in ("Outer", "Inner", "Subquery")]
+    if "Join Type" in plan:
+        return min(float(each["Plan Rows"]) for each in inputs)
+    return _expected(inputs[0]) if inputs else inf

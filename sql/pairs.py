@@ -39,8 +39,9 @@ class Pairs:
 
     # -- chunks --------------------------------------------------------------------------------------------------------
 
-    def chunk(self, *, low: bool, high: bool) -> str:
-        """Compare the keys in (lo, hi]; bounds that are False are open.
+    def chunk(self, *, low: bool, high: bool, narrowed: bool = True) -> str:
+        """Compare the keys in (lo, hi]; bounds that are False are open. `narrowed`: they are written into the
+        mapping's sources, where it can take them.
 
         One row: rows of the mapping, rows of the target in scope, rows of the target out of scope, pairs, pairs that
         differ but are kept by rule, pairs that differ, their keys as text[][] (at most %(cap)s).
@@ -57,6 +58,7 @@ class Pairs:
         different = f"t.{_FIRST} IS NULL OR CASE WHEN v.{_FIRST} IS NULL THEN {mine} ELSE {changed} END"
         keys = f"array_agg(ARRAY[{self._key_texts('coalesce(v.{0}, t.{0})')}]) FILTER (WHERE {different})"
         target = self._side("consolidated", low, high, own=not self.few_others)
+        legacy = self._side("legacy", low, high, self._ranged(low, high) if narrowed else None)
         # In two steps, or what fills the array would be computed once for its length and once for its elements.
         return _parameterised(
             f"SELECT pairs - extra, pairs - missing - others, others, pairs - others, kept,"
@@ -65,7 +67,7 @@ class Pairs:
             f" FROM (SELECT count(*) AS pairs, count(*) FILTER (WHERE v.{_FIRST} IS NULL) AS extra,"
             f" count(*) FILTER (WHERE t.{_FIRST} IS NULL) AS missing, {others} AS others, {kept} AS kept,"
             f" {keys} AS keys"
-            f" FROM ({self._side('legacy', low, high, self._ranged(low, high))}) v FULL JOIN ({target}) t"
+            f" FROM ({legacy}) v FULL JOIN ({target}) t"
             f" ON {self._same('v', 't')}{self._satisfied('v', 't')}) c"
         )
 

@@ -234,3 +234,36 @@ def test_the_view_is_read_where_the_sources_may_not_be(dsn: str) -> None:
             assert ranged(it.conn, it.move) is None
         finally:
             it.run("RESET ROLE; DROP OWNED BY reader_of_views; DROP ROLE reader_of_views")
+
+
+_UUIDS = """
+CREATE SCHEMA old; CREATE SCHEMA new;
+CREATE TABLE old.a (id uuid PRIMARY KEY, x text); CREATE TABLE old.b (id uuid PRIMARY KEY, x text);
+CREATE TABLE new.t (id uuid PRIMARY KEY, x text, y text);
+INSERT INTO old.a SELECT md5(n::text)::uuid, 'a' FROM generate_series(1, 4000) n;
+INSERT INTO old.b SELECT id, 'b' FROM old.a;
+INSERT INTO new.t SELECT id, 'a', 'b' FROM old.a;
+"""
+_BUCKETS = """
+ALTER TABLE old.a ALTER id SET STATISTICS {0}; ALTER TABLE old.b ALTER id SET STATISTICS {0};
+ALTER TABLE new.t ALTER id SET STATISTICS {0}; ANALYZE old.a, old.b, new.t
+"""
+
+
+def test_a_range_of_which_the_planner_expects_nothing_stays_around_the_mapping(dsn: str) -> None:
+    """R7: in a histogram of one bucket, as 50,000 keys of five million uuids are in. Each row of the one source would
+    be joined with all of the other's."""
+    mapping = "SELECT a.id, a.x, b.x AS y FROM old.a LEFT JOIN old.b ON b.id = a.id"
+    with arena(dsn, _UUIDS, mapping) as it:
+        comparison = Comparison(it.conn, it.move)
+        comparison.carry(ranged(it.conn, it.move))
+        low, high = comparison.bound("legacy", None, None, 1000), comparison.bound("legacy", None, None, 3000)
+        within = comparison.pairs.chunk(low=True, high=True)
+        around = comparison.pairs.chunk(low=True, high=True, narrowed=False)
+        assert within != around
+        for buckets, statement in ((1, around), (100, within)):
+            it.conn.execute(_BUCKETS.format(buckets).encode(), prepare=False)
+            assert comparison._chunk(low, high, 2000) == statement
+            chunk = comparison.compare(low, high, 2000)
+            assert chunk is not None
+            assert (chunk.legacy, chunk.consolidated, chunk.different) == (2000, 2000, ())
