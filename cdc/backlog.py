@@ -22,9 +22,9 @@ from cdc.replication import XLOG_HEADER, lsn_text
 from sql.connection import connect_raw
 from sql.errors import CutoverError, Gap, Unreachable
 
-FIRST: Final = 100_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
+FIRST: Final = 50_000  # messages in a portion; each begins to decode at the oldest transaction, so they grow …
 MOST: Final = 600_000  # … up to this; the server keeps a portion in a temporary file
-GROWTH: Final = 2.5  # … fast: to look through what was read before costs more than a wait for the next
+GROWTH: Final = 3.0  # … fast: to look through what was read before costs more than a wait for the next
 TOO_LONG: Final = 20.0  # seconds of decoding for a portion of MOST: a long transaction keeps the beginning far behind
 WORTHWHILE: Final = 16 << 20  # bytes of WAL behind which the backlog is read first
 _HEADER: Final = 19  # bytes of COPY's binary format before the first row …
