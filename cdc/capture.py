@@ -149,7 +149,7 @@ class Session:
             self.advance.close()
         consumed(
             self.control.conn,
-            self.plan.name,
+            self.plan,
             self.marked,
             time.monotonic() - begun,
             lambda pause: self._rest(pause, stop),

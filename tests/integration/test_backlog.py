@@ -18,6 +18,7 @@ from cdc.control import Control
 from cdc.replication import ReplicationStream
 from sql.connection import Connection, connect
 from sql.errors import Busy
+from sql.model import Plan
 from tests.integration.rig import Rig, shop
 from tests.integration.test_faultpoints import process, write
 from tests.services.databases import fresh_database
@@ -262,7 +263,7 @@ def test_the_stream_waits_for_consumers_behind_a_backlog(rig: Rig, monkeypatch: 
     """What came meanwhile is mostly their own, and cannot be applied before the backlog is."""
     waits = threading.Event()
 
-    def patient(conn: Connection, plan: str, lsn: int, most: float, going: Callable[[float], bool]) -> bool:
+    def patient(conn: Connection, plan: Plan, lsn: int, most: float, going: Callable[[float], bool]) -> bool:
         def watched(pause: float) -> bool:
             waits.set()
             return going(pause)
@@ -271,6 +272,7 @@ def test_the_stream_waits_for_consumers_behind_a_backlog(rig: Rig, monkeypatch: 
 
     monkeypatch.setattr(capture, "consumed", patient)
     monkeypatch.setattr(turn, "STILL", 60.0)
+    monkeypatch.setattr(turn, "LONGEST", 60.0)
     active = "SELECT active FROM pg_replication_slots WHERE slot_name = (SELECT slot FROM cutover.plan)"
     with connect(rig.dsn, "holds the positions") as holder, holder.transaction():
         holder.execute("SELECT FROM cutover.position FOR UPDATE")
@@ -287,9 +289,37 @@ def test_the_stream_waits_for_consumers_behind_a_backlog(rig: Rig, monkeypatch: 
 def test_the_stream_waits_for_nobody_who_stands_still(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """No consumer runs; or they have had their time; or capture is stopped."""
     looks = iter(range(1000))
-    waiting = (rig.conn, rig.plan.name, (1 << 63) - 1)
+    waiting = (rig.conn, rig.plan, (1 << 63) - 1)
     assert not turn.consumed(*waiting, 60.0, lambda _: next(looks) < 0)
     assert not turn.consumed(*waiting, 0.0, lambda _: next(looks) < 999)
     monkeypatch.setattr(turn, "STILL", 0.0)
     assert not turn.consumed(*waiting, 60.0, lambda _: next(looks) < 999)
-    assert turn.consumed(rig.conn, rig.plan.name, 0, 60.0, lambda _: next(looks) < 999)
+    assert turn.consumed(rig.conn, rig.plan, 0, 60.0, lambda _: next(looks) < 999)
+
+
+@ONE
+def test_c3_the_turn_ends_before_the_slot_is_in_danger(rig: Rig) -> None:
+    """Nobody moves the slot meanwhile, and the server keeps only so much WAL for it."""
+    mine = "SELECT safe_wal_size, wal_status FROM pg_replication_slots WHERE slot_name = %s"
+    looks = 0
+
+    def written(_: float) -> bool:
+        nonlocal looks
+        looks += 1
+        rig.conn.execute("SELECT pg_logical_emit_message(false, 'test', repeat('x', 4000000))")
+        rig.conn.execute('UPDATE cutover.position SET "offset" = "offset" + 1, applied_offset = applied_offset + 1')
+        return looks < 100
+
+    try:
+        rig.conn.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '160MB'")
+        rig.conn.execute("SELECT pg_reload_conf()")
+        rig.wait_until(f"SELECT safe_wal_size IS NOT NULL FROM ({mine}) s", (rig.plan.slot,))
+        assert not turn.consumed(rig.conn, rig.plan, (1 << 63) - 1, 60.0, written)
+        rig.conn.execute("CHECKPOINT")
+        row = rig.conn.execute(mine, (rig.plan.slot,)).fetchone()
+    finally:
+        rig.conn.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        rig.conn.execute("SELECT pg_reload_conf()")
+    assert row is not None
+    assert row[0] > 0, row
+    assert 1 < looks < 100
