@@ -12,6 +12,7 @@ UPDATE cutover.difference known
        accepted = EXISTS (SELECT FROM cutover.accepted a
                             LEFT JOIN cutover.dead_letter letter ON letter.id = a.dead_letter
                            WHERE a.plan = known.plan AND a.move = known.move AND a.key = known.key
+                             AND hash_array_extended(a.key, 0) = hash_array_extended(known.key, 0)
                              AND a.decision = 'consolidated' AND a.ended_at IS NULL
                              AND (a.dead_letter IS NULL OR letter.state = 'discarded'))
  WHERE known.plan = %(plan)s AND known.move = %(move)s AND known.gone_at IS NULL

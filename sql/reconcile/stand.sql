@@ -7,6 +7,9 @@ SELECT %(plan)s, %(move)s, ARRAY(SELECT jsonb_array_elements_text(each -> 'key')
  WHERE NOT %(awaited)s OR each ->> 'verdict' <> 'lag'
     OR EXISTS (SELECT FROM cutover.difference known
                 WHERE known.plan = %(plan)s AND known.move = %(move)s AND known.gone_at IS NULL
+                  AND hash_array_extended(known.key, 0)
+                      = hash_array_extended(ARRAY(SELECT jsonb_array_elements_text(each -> 'key')), 0)
                   AND known.key = ARRAY(SELECT jsonb_array_elements_text(each -> 'key')))
-    ON CONFLICT (plan, move, key) WHERE gone_at IS NULL
+    ON CONFLICT (plan, move, hash_array_extended(key, 0), hash_array_extended(key, 1))
+          WHERE gone_at IS NULL
     DO UPDATE SET kind = excluded.kind, verdict = excluded.verdict, last_seen = greatest(known.last_seen, excluded.last_seen)
