@@ -3,7 +3,7 @@
 What came while a backlog was read is for the most part what the consumers wrote meanwhile, and a walsender takes for
 each of their rows half of what they took to write it. Nothing of it can be applied before the backlog is. So the stream
 begins once they are through; or when they do not get on, or have had as long as the backlog took. Nobody moves the slot
-meanwhile: where the server keeps only so much WAL for it, half of that is all that they may write (C3).
+meanwhile: where the server keeps only so much WAL for it, they may fill a quarter of that and no more (C3).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sql.model import Plan
 
 LONGEST: Final = 10.0  # seconds: well below what a server may take for a slot that nobody uses
 LOOK: Final = 0.02  # seconds between looks at how far they are
+LEAST: Final = 64 << 20  # bytes of WAL, a few segments, that may be written before a slot is in danger
 STILL: Final = 0.5  # seconds without any progress: more than a batch of theirs takes
 
 
@@ -28,14 +29,14 @@ def consumed(conn: Connection, plan: Plan, lsn: int, most: float, going: Callabl
     waits so many seconds; False ends it."""
     deadline = time.monotonic() + min(most, LONGEST)
     asked = {"lsn": lsn_text(lsn), "plan": plan.name, "slot": plan.slot}
-    last, moved, room = -1, 0.0, None
+    last, moved, room = -1, 0.0, 0
     while True:
         row = conn.execute(load("capture/consumed"), asked, prepare=True).fetchone()
         assert row is not None
         done, mark, left, now = bool(row[0]), int(row[1]), row[2], time.monotonic()
-        room = left if room is None else room
+        room = max(room, left or 0)
         if mark != last:
             last, moved = mark, now
-        danger = left is not None and room is not None and left < room // 2
+        danger = left is not None and left < max(LEAST, 3 * room // 4)
         if done or danger or now >= deadline or now - moved >= STILL or not going(LOOK):
             return done
