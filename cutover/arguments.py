@@ -17,7 +17,9 @@ from cdc.log import Log
 from cdc.replication import lsn_number
 from cdc.stretch import Stretch
 from cutover.restore.moment import Moment
+from sql.connection import Connection
 from sql.errors import UsageError
+from sql.given import as_printed
 from sql.keys import key_text, parse_key, parse_keys
 from sql.model import Move
 from sql.names import Name
@@ -27,31 +29,39 @@ _WRITTEN: Final = "parts separated by commas, in double quotes where one has a c
 _MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def read_keys(move: Move, given: Sequence[str] | None, file: Path | None = None) -> list[tuple[str, ...]] | None:
-    """The keys of --key and those of the file of --keys (`-`: standard input), as sql.keys has them; None without
-    either."""
+def read_keys(
+    conn: Connection, move: Move, given: Sequence[str] | None, file: Path | None = None
+) -> list[tuple[str, ...]] | None:
+    """The keys of --key and those of the file of --keys (`-`: standard input), as sql.keys has them and as PostgreSQL
+    prints them; None without either."""
     if not given and file is None:
         return None
-    found = [read_key("--key", move, text) for text in given or ()]
+    found = [("--key", _parsed("--key", move, text)) for text in given or ()]
     if file is not None:
         found += _of_file(move, file)
-    return list(dict.fromkeys(found))
+    return as_printed(conn, move, found)
 
 
-def read_key(flag: str, move: Move, text: str) -> tuple[str, ...]:
-    """One key with as many parts as the move's has."""
+def read_key(conn: Connection, flag: str, move: Move, words: Sequence[str]) -> tuple[str, ...]:
+    """One key as PostgreSQL prints it, from one word, as sql.keys has it, or from a word for each part."""
+    key = _parsed(flag, move, words[0]) if len(words) == 1 else _checked(flag, move, tuple(words))
+    return as_printed(conn, move, [(flag, key)])[0]
+
+
+def _parsed(flag: str, move: Move, text: str) -> tuple[str, ...]:
+    """As many parts as the move's key has."""
     try:
         return _checked(flag, move, parse_key(text))
     except ValueError as error:
         raise UsageError(f"{flag} {text}: not a key: {error}", cure=_WRITTEN) from None
 
 
-def _of_file(move: Move, file: Path) -> list[tuple[str, ...]]:
+def _of_file(move: Move, file: Path) -> list[tuple[str, tuple[str, ...]]]:
     flag = f"--keys {file}"
     try:
         with ExitStack() as stack:
             lines = sys.stdin if str(file) == "-" else stack.enter_context(file.open(encoding="utf-8-sig", newline=""))
-            return [_checked(flag, move, key) for key in parse_keys(lines)]
+            return [(flag, _checked(flag, move, key)) for key in parse_keys(lines)]
     except (OSError, ValueError) as error:  # what is not UTF-8 is a ValueError too
         raise UsageError(f"{flag} cannot be read: {error}", cure=f"one key a line: {_WRITTEN}") from None
 

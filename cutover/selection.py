@@ -75,7 +75,8 @@ def _keys(service: Service, move: Move, flags: Flags) -> tuple[list[Key] | None,
         return keys_in(service.log, move, stretches), f"those that the log names since {flags.since}"
     if not flags.key and flags.keys is None:
         return None, None
-    found = read_keys(move, flags.key, flags.keys)
+    with connect(service.settings.dsn, "reconcile keys") as conn:
+        found = read_keys(conn, move, flags.key, flags.keys)
     return found, f"{len(found or ()):,} given"
 
 

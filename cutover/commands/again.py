@@ -75,8 +75,8 @@ def add_to(app: typer.Typer) -> None:
         asked = Asked(from_start, from_offset, from_lsn, from_time, to_offset, to_lsn, to_time, key, keys)
         stop = stop_on_signals()
         service, (move,) = open_moves(call.settings, [name])
-        only = read_keys(move, key, keys)
         with connect(call.settings.dsn, f"replay {service.plan.name}") as conn:
+            only = read_keys(conn, move, key, keys)
             check_topic(conn, service.log, move)
             if not dry_run:
                 refuse_standing_still(conn, service.plan, [move])
@@ -122,7 +122,8 @@ def add_to(app: typer.Typer) -> None:
     def history_command(call: Invocation, name: OneMove, key: KeyParts) -> int:
         """All that the log knows about one key: every version, with its time, LSN, transaction and source."""
         service, (move,) = open_moves(call.settings, [name])
-        parts = key if len(key) > 1 else read_key("KEY", move, key[0])
+        with connect(call.settings.dsn, f"history {service.plan.name}") as conn:
+            parts = read_key(conn, "KEY", move, key)
         versions = list(history(service.log, move, parts))
         if call.json:
             call.document(

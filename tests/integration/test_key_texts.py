@@ -13,6 +13,8 @@ import pytest
 from cutover.plan import load_plan
 from sql.compile import compile_plan
 from sql.connection import connect
+from sql.errors import UsageError
+from sql.given import as_printed
 from sql.model import Plan
 from sql.render import output
 from tests.integration.rig import write_plan
@@ -123,3 +125,55 @@ def test_a_source_joined_under_a_looser_equality_is_not_keyed_by_it(dsn: str, tm
     assert not any(
         each.severity == "block" for each in compiled(dsn, tmp_path, "text", strict + "o.id = s.id").findings
     )
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_a_key_given_in_another_spelling_is_the_key_that_is_printed(dsn: str, tmp_path: Path, kind: str) -> None:
+    """Also with a modifier, by which 1 prints as 1.00."""
+    with connect(dsn, "test") as conn:
+        conn.execute(PREPARED.encode(), prepare=False)
+        (move,) = compiled(dsn, tmp_path, kind).moves
+        conn.execute(f"CREATE TABLE k.texts (place int, a {kind})".encode())
+        given = TAKEN[kind][1]
+        for place, text in enumerate(given):
+            conn.execute("INSERT INTO k.texts VALUES (%s, %s)", (place, text))
+        printed = conn.execute(f"SELECT {output('a')} FROM k.texts ORDER BY place".encode()).fetchall()
+        assert as_printed(conn, move, [("--key", (text,)) for text in given]) == list(dict.fromkeys(printed))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "why"),
+    [
+        ("date", "quatsch", 'invalid input syntax for type date: "quatsch"'),
+        ("date", "2026-02-31", "date/time field value out of range"),
+        ("int4", "9999999999", "out of range for type integer"),
+        ("numeric(4,2)", "100", "numeric field overflow"),
+        ("k.small", "7", "violates check constraint"),
+        ("text", "a\0b", "NUL"),
+        ("text", "\udce4", "surrogates not allowed"),
+    ],
+)
+def test_what_the_type_of_a_key_does_not_take_is_named(
+    dsn: str, tmp_path: Path, kind: str, text: str, why: str
+) -> None:
+    """Also where it is one of many."""
+    with connect(dsn, "test") as conn:
+        conn.execute(PREPARED.encode(), prepare=False)
+        conn.execute("CREATE DOMAIN k.small AS int CHECK (VALUE < 5)")
+        (move,) = compiled(dsn, tmp_path, kind).moves
+        good = [("2020-01-01" if kind == "date" else "1",)]
+        for before, after in ((0, 0), (0, 3), (3, 0), (5, 2)):
+            given = [*good * before, (text,), *good * after]
+            with pytest.raises(UsageError) as caught:
+                as_printed(conn, move, [(f"--key {at}", key) for at, key in enumerate(given)])
+            assert f"--key {before} " in str(caught.value)
+            assert f"id is of type {move.key[0].type}, which does not take" in str(caught.value)
+            assert why in str(caught.value)
+
+
+def test_a_value_that_the_key_column_would_round_stays_what_was_given(dsn: str, tmp_path: Path) -> None:
+    """Rounded it would be another key, which nobody named."""
+    with connect(dsn, "test") as conn:
+        conn.execute(PREPARED.encode(), prepare=False)
+        (move,) = compiled(dsn, tmp_path, "numeric(10,2)").moves
+        assert as_printed(conn, move, [("--key", ("1.005",)), ("--key", ("1.5",))]) == [("1.005",), ("1.50",)]
