@@ -20,6 +20,7 @@ from cutover.settings import Settings
 from cutover.standing import Standing, read_standings, troubles
 from cutover.status import MoveStatus, Status, read_status
 from cutover.views import mapping_untouched
+from reconcile.whose import AND_DECIDE, to_decide
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
@@ -359,15 +360,17 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str],
             move.move,
             "mend the rows, the target or the plan between the two; or discard what may stay as it is",
         )
-    if move.proof.drift:
+    if mine := move.proof.drift - move.proof.others:
         yield Problem(
             "broken",
-            f"{move.move}: {counted(move.proof.drift, 'key', 'drifts')}",
+            f"{move.move}: {counted(mine, 'key', 'drifts')}",
             "both sides differ, by proof, and nothing that is on its way makes them equal",
             f"cutover reconcile {move.move} --repair",
             move.move,
             "without --repair it only shows them",
         )
+    if move.proof.others:
+        yield _of_others(move)
     if move.proof.accepted:
         yield Problem(
             "note",
@@ -432,6 +435,18 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str],
             move.move,
             "or --to legacy",
         )
+
+
+def _of_others(move: MoveStatus) -> Problem:
+    number = move.proof.others
+    return Problem(
+        "broken",
+        f"{move.move}: {counted(number, 'row')} of others {'differs' if number == 1 else 'differ'} from the mapping",
+        "they were there before the move, so that no repair writes them: somebody has to decide",
+        to_decide(move.move),
+        move.move,
+        AND_DECIDE,
+    )
 
 
 def _unreachable(error: CutoverError, what: str) -> Problem:

@@ -49,7 +49,7 @@ class FlipReport:
             "percent": self.percent,
             "attempts": self.attempts,
             "lock_ms": self.lock_ms,
-            "gate": [asdict(check) for check in self.gate],
+            "gate": [{"check": it.check, "ok": it.ok, "why": it.why} for it in self.gate],
             "steps": [asdict(step) for step in self.steps],
             "dry_run": self.dry_run,
         }

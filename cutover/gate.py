@@ -17,6 +17,7 @@ from cutover.proven import Proof, read_proofs
 from cutover.show_status import bytes_text
 from cutover.views import mapping_stands
 from reconcile.storage import tables
+from reconcile.whose import AND_DECIDE, of_them, to_decide
 from sql.connection import Connection
 from sql.counted import staying
 from sql.errors import Refused
@@ -38,6 +39,7 @@ class Check:
     check: str
     ok: bool
     why: str
+    decide: bool = False  # what is in the way are rows of others: somebody has to decide about them
 
 
 class GateClosed(Refused):
@@ -47,8 +49,10 @@ class GateClosed(Refused):
         self.move, self.checks = move, tuple(checks)
         closed = "\n  ".join(f"{check.check}: {check.why}" for check in checks if not check.ok)
         only_proof = {check.check for check in checks if not check.ok} == {"reconciled"}
-        cure = f"cutover reconcile {move}" if only_proof else "cutover doctor"
-        super().__init__(f"the gate of {move} is closed:\n  {closed}", cure=cure)
+        cure, hint = (f"cutover reconcile {move}" if only_proof else "cutover doctor"), None
+        if only_proof and any(check.decide for check in checks):
+            cure, hint = to_decide(move), AND_DECIDE
+        super().__init__(f"the gate of {move} is closed:\n  {closed}", cure=cure, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,10 @@ def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelt
 
     if proof is None:
         return no("never reconciled")
+    if proof.verdict == "drift" and (others := _others(conn, proof)):
+        number, of_all = others
+        found = f"the last reconciliation said drift, {of_them(number, of_all)}"
+        return Check("reconciled", False, f"{found}: {to_decide(proof.move)}", decide=number == of_all)
     if proof.verdict != "match":
         return no(f"the last reconciliation said {proof.verdict}")
     if not proof.exact:
@@ -150,8 +158,14 @@ def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelt
 
 def _run(conn: Connection, proof: Proof) -> tuple[str, int]:
     """Of which part of the move the run was, and how many keys it found to differ as somebody has accepted."""
-    part, accepted = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or ("of a part", 0)
+    part, accepted, *_ = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or ("of a part", 0)
     return part, accepted
+
+
+def _others(conn: Connection, proof: Proof) -> tuple[int, int] | None:
+    """Of the keys that the run found to drift, those that are rows of others, and all; None without any."""
+    *_, others, drift = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or (0, 0)
+    return (min(others, drift), drift) if others and drift else None
 
 
 def _clean(state: _State) -> Check:

@@ -19,6 +19,7 @@ from reconcile.repair import repair
 from reconcile.run import Step, reconcile
 from reconcile.scope import Selection
 from reconcile.terminal import show
+from reconcile.whose import AND_DECIDE, to_decide
 from sql.connection import connect
 from sql.counted import counted
 from sql.errors import NotProven
@@ -48,15 +49,22 @@ class Proving:
             self._mend(mendable)
             document = self._compare({})
         self._write(document)
+        left = {it.move: it.conflicts for it in document.moves if it.conflicts} if mend else {}
         repaired = {name: len(keys) for name, keys in mendable.items()} if mend else None
         if self.call.json:
-            more = {} if repaired is None else {"dry_run" if dry_run else "repaired": repaired}
+            more = {} if repaired is None else {"dry_run" if dry_run else "repaired": repaired, "left": left}
             self.call.document(document.model_dump(mode="json") | more)
             return exit_code(document)
         show(document, self.call.out)
         for name, number in (repaired or {}).items():
             done = "would be touched" if dry_run else f"{'was' if number == 1 else 'were'} touched and compared again"
             self.call.out.print(f"{name}: {counted(number, 'key')} {done}")
+        for name, number in left.items():
+            was = "is a row" if number == 1 else "are rows"
+            self.call.out.print(
+                f"{name}: {counted(number, 'key')} {was} of others, left as they are: {to_decide(name)}"
+            )
+            self.call.out.print(f"  {AND_DECIDE}")
         return exit_code(document)
 
     def watch(self, share: float, stop: threading.Event) -> int:

@@ -88,6 +88,7 @@ class ProofStatus(BaseModel):
     compared: int | None
     accepted: int = 0  # keys of that run that differ and stay, by somebody's decision
     drift: int
+    others: int = 0  # of `drift`: rows of others, which no repair writes
     unproven: int
     running: PassStatus | None
 
@@ -207,7 +208,7 @@ def _proof(move: dict[str, Any], void: str | None) -> ProofStatus:
         finished_at=move["proof_finished_at"],
         running=running,
         void=void,
-        **{name: move[name] for name in ("verdict", "compared", "accepted", "drift", "unproven")},
+        **{name: move[name] for name in ("verdict", "compared", "accepted", "drift", "others", "unproven")},
     )
 
 

@@ -74,6 +74,7 @@ def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selectio
                 "drift": rows.drift,
                 "unproven": rows.unresolved + rows.in_flight + rows.skipped,
                 "accepted": rows.accepted,
+                "others": report.conflicts,
             }
             conn.execute(load("reconcile/proven").encode(), {"plan": plan.name, "move": report.move, **given})
     faultpoints.reached("reconcile.after-record")
@@ -103,7 +104,9 @@ def stand(conn: Connection, move: Move, differences: Sequence[Difference]) -> No
 
 
 def _told(differences: Sequence[Difference]) -> str:
-    return json.dumps([{"key": it.key, "kind": it.kind, "verdict": it.verdict} for it in differences])
+    return json.dumps(
+        [{"key": it.key, "kind": it.kind, "verdict": it.verdict, "others": it.conflict} for it in differences]
+    )
 
 
 def aged(conn: Connection, plan: str, report: MoveReport) -> MoveReport:

@@ -10,6 +10,7 @@ from reconcile.chunk import Chunk, Failed, Key
 from reconcile.document import AcceptedKey, Cell, Difference, InvariantResult, Rows, Verdict
 from reconcile.proof import Outcome
 from reconcile.verdicts import ACCEPTED
+from reconcile.whose import of_them, to_decide
 from sql.counted import counted
 from sql.model import Move
 
@@ -144,11 +145,12 @@ class Tally:
         """Every reason why the verdict is not match, in words."""
         found = []
         if self.counts["drift"]:
-            conflicts = f", {self.conflicts:,} of them rows of others" if self.conflicts else ""
             found.append(
                 f"{counted(self.counts['drift'], 'key', 'differs')}, and nothing is on its way that would mend that"
-                f"{conflicts}"
             )
+            if self.conflicts:
+                whose = of_them(min(self.conflicts, self.counts["drift"]), self.counts["drift"])
+                found.append(f"{whose.removeprefix('and ')}, which no repair writes: {to_decide(self.move.name)}")
         found += [f"invariant {it.name!r} does not hold: {it.reason}" for it in invariants if it.holds is False]
         found += [f"invariant {it.name!r} could not be told: {it.reason}" for it in invariants if it.holds is None]
         found += [f"{counted(number, 'key')}: {reason}" for reason, number in self.reasons.most_common(10)]

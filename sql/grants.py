@@ -28,9 +28,9 @@ _OPEN_LETTERS: Final = frozenset({"plan", "move", "state"})  # to count them: no
 _EVENT: Final = frozenset({"plan", "move", "what", "detail"})
 _PROOF: Final = frozenset(  # without the place, which has cells in it
     {"plan", "move", "verdict", "started_at", "finished_at", "compared", "accepted", "pass_started_at", "pass_at",
-     "pass_keys", "pass_total", "unlisted_drift", "unlisted_unproven"}
+     "pass_keys", "pass_total", "unlisted_drift", "unlisted_unproven", "unlisted_others"}
 )  # fmt: skip
-_STANDING: Final = frozenset({"plan", "move", "verdict", "gone_at"})  # to count them: not the keys
+_STANDING: Final = frozenset({"plan", "move", "verdict", "others", "gone_at"})  # to count them: not the keys
 _RUN: Final = frozenset(  # without the document, which has cells in it
     {"id", "plan", "move", "digest", "verdict", "exact", "snapshot_lsn", "started_at", "finished_at", "storage"}
 )

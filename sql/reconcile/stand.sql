@@ -1,8 +1,8 @@
 -- The differences that a run listed stand: seen for the first time, or once more. %(awaited)s: the backfill has yet to begin;
 -- what lags is no difference then, unless it was one before.
-INSERT INTO cutover.difference AS known (plan, move, key, kind, verdict, first_seen, last_seen)
+INSERT INTO cutover.difference AS known (plan, move, key, kind, verdict, others, first_seen, last_seen)
 SELECT %(plan)s, %(move)s, ARRAY(SELECT jsonb_array_elements_text(each -> 'key')), each ->> 'kind', each ->> 'verdict',
-       %(at)s, %(at)s
+       (each -> 'others')::boolean, %(at)s, %(at)s
   FROM jsonb_array_elements(%(differences)s::jsonb) each
  WHERE NOT %(awaited)s OR each ->> 'verdict' <> 'lag'
     OR EXISTS (SELECT FROM cutover.difference known
@@ -12,4 +12,5 @@ SELECT %(plan)s, %(move)s, ARRAY(SELECT jsonb_array_elements_text(each -> 'key')
                   AND known.key = ARRAY(SELECT jsonb_array_elements_text(each -> 'key')))
     ON CONFLICT (plan, move, hash_array_extended(key, 0), hash_array_extended(key, 1))
           WHERE gone_at IS NULL
-    DO UPDATE SET kind = excluded.kind, verdict = excluded.verdict, last_seen = greatest(known.last_seen, excluded.last_seen)
+    DO UPDATE SET kind = excluded.kind, verdict = excluded.verdict, others = excluded.others,
+                  last_seen = greatest(known.last_seen, excluded.last_seen)

@@ -12,6 +12,8 @@ SELECT m.move, m.target, m.facade,
        p.pass_started_at, p.pass_at, p.pass_keys, p.pass_total,
        coalesce(p.unlisted_drift, 0) + (SELECT count(*) FROM cutover.difference d
          WHERE d.plan = m.plan AND d.move = m.move AND d.gone_at IS NULL AND d.verdict = 'drift') AS drift,
+       coalesce(p.unlisted_others, 0) + (SELECT count(*) FROM cutover.difference d
+         WHERE d.plan = m.plan AND d.move = m.move AND d.gone_at IS NULL AND d.verdict = 'drift' AND d.others) AS others,
        coalesce(p.unlisted_unproven, 0) + (SELECT count(*) FROM cutover.difference d
          WHERE d.plan = m.plan AND d.move = m.move AND d.gone_at IS NULL AND d.verdict <> 'drift') AS unproven
   FROM cutover.move m

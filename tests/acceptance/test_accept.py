@@ -120,3 +120,37 @@ def test_only_what_was_decided_and_is_still_so_is_taken(shop: Cli, dsn: str) -> 
         events = conn.execute("SELECT detail FROM cutover.event WHERE what = 'accept' ORDER BY id").fetchall()
         assert events[0][0]["legacy"] == [["p1"], ["p2"]]
         assert len(events) == 2
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_rows_of_others_are_never_said_to_be_mended_by_a_repair(shop: Cli, dsn: str) -> None:
+    """Doctor, gate, report and the repair itself name the decision that they need instead."""
+    decide_ = "cutover reconcile ledger --disagreements review.toml"
+
+    def drift() -> list[tuple[str, str]]:
+        problems = shop.run("doctor", "--json", code=5).document["problems"]
+        return [(it["what"], it["cure"]) for it in problems if it["move"] == "ledger" and "reconcile" in it["cure"]]
+
+    def refused() -> tuple[str, str]:
+        (message,) = shop.run("flip", "ledger", "--to", "consolidated", code=5).messages
+        return message["message"], message["cure"]
+
+    ledger = "ledger: 6 rows of others differ from the mapping"
+    assert drift() == [(ledger, decide_)]
+    said, cure = refused()
+    assert (f"drift, and all of them are rows of others: {decide_}" in said, cure) == (True, decide_)
+    report = shop.run("reconcile", "ledger", "--json", code=4).document["moves"][0]
+    assert any(decide_ in finding for finding in report["findings"])
+
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("UPDATE shop.\"order\" SET total = -1 WHERE ref = 'p30'")  # the move's own
+        assert shop.run("reconcile", "ledger", "--list", "3", "--json", code=4).document["moves"][0]["capped"]
+        assert sorted(drift()) == [
+            ("ledger: 1 key drifts", "cutover reconcile ledger --repair"), (ledger, decide_),
+        ]  # fmt: skip
+        assert f"drift, 6 of them are rows of others: {decide_}" in refused()[0]
+        done = shop.run("reconcile", "ledger", "--repair", "--json", code=4).document
+        assert (done["repaired"], done["left"]) == ({"ledger": 1}, {"ledger": 6})
+        out = " ".join(shop.run("reconcile", "ledger", "--repair", code=4).out.split())
+        assert f"ledger: 6 keys are rows of others, left as they are: {decide_}" in out
+        assert 'existing = "keep"' in out
