@@ -41,13 +41,14 @@ def runs(conn: Connection, plan: str, move: str, most: int = 60) -> list[Ran]:
 
 
 def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selection,
-           storage: dict[str, str] | None, ended: Sequence[Decision]) -> MoveReport:  # fmt: skip
+           storage: dict[str, str] | None, ended: Sequence[Decision], left: Sequence[Key]) -> MoveReport:  # fmt: skip
     """Keep the run and what became of its differences; returns the report with their ages, as it was kept.
 
-    `ended`: decisions that the run saw to be about something else than is there.
+    `ended`: decisions that the run saw to be about something else than is there. `left`: keys that differ and are no
+    difference any more, by the plan's rule.
     """
     with own(conn):
-        remember(conn, plan.name, report, selection, ended)
+        remember(conn, plan.name, report, selection, ended, left)
         report = aged(conn, plan.name, report)
         conn.execute(
             load("reconcile/record").encode(),
@@ -81,7 +82,8 @@ def record(conn: Connection, plan: Plan, report: MoveReport, selection: Selectio
     return report
 
 
-def remember(conn: Connection, plan: str, report: MoveReport, selection: Selection, ended: Sequence[Decision]) -> None:
+def remember(conn: Connection, plan: str, report: MoveReport, selection: Selection,
+             ended: Sequence[Decision], left: Sequence[Key]) -> None:  # fmt: skip
     """What the run listed stands; what stood, was compared in every column and was not listed is gone.
 
     A run that cut its list or could not compare some keys tells of none that it is gone.
@@ -92,7 +94,7 @@ def remember(conn: Connection, plan: str, report: MoveReport, selection: Selecti
         conn.execute(load("reconcile/stand"), given | {"awaited": report.awaited is not None})
     told = not (report.capped or report.rows.skipped or report.chunks.failed)
     if told and (selection.whole or (selection.keys is not None and selection.columns is None)):
-        conn.execute(load("reconcile/gone"), given | {"keys": _keys(selection.keys)})
+        conn.execute(load("reconcile/gone"), given | {"keys": _keys(selection.keys), "left": _keys(left)})
 
 
 def stand(conn: Connection, move: Move, differences: Sequence[Difference]) -> None:

@@ -63,6 +63,17 @@ class Known:
             self.void |= {key: decided[key] for key, it in now.items() if not decided[key].holds(it)}
         return list(self.void.values())
 
+    def left_by_rule(self) -> list[Key]:
+        """Of the differences that stand: rows of others that differ, and that the plan's rule keeps by now."""
+        if self.move.rows != "add" or self.move.existing != "keep":
+            return []
+        rows = self.writer.execute(load("reconcile/still_standing").encode(), self._names).fetchall()
+        keys, found = [tuple(key) for (key,) in rows], list[Key]()
+        for at in range(0, len(keys), _AT_ONCE):
+            now = self._observed(keys[at : at + _AT_ONCE])
+            found += [key for key, it in now.items() if it.state == "kept"]
+        return found
+
     def _observed(self, keys: Sequence[Key]) -> dict[Key, Observation]:
         """Both sides of the keys, each in a short snapshot; those for which the mapping fails are left out."""
 

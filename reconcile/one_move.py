@@ -123,6 +123,11 @@ class OneMove:
         some = [] if self.only.keys is None and not self.only.whole else self.only.keys
         return self.prover.known.ended(some)
 
+    def left(self) -> list[Key]:
+        """Keys whose difference stands no more although they differ: the plan's rule keeps them."""
+        told = self.only.whole or self.only.keys is not None  # else it says of none that it is gone
+        return self.prover.known.left_by_rule() if told else []
+
     @property
     def seconds(self) -> float:
         """Since the run began, without the time between the processes that did it."""

@@ -144,7 +144,7 @@ class Passes:
 
         manner = Manner(chunk_seconds=_CHUNK, timeout=_TIMEOUT, progress=throttle, keep=keep)
         run = OneMove(reader, writer, move, manner, place=place)
-        report = history.record(writer, self.plan, run.report(), ALL, run.storage, run.ended())
+        report = history.record(writer, self.plan, run.report(), ALL, run.storage, run.ended(), run.left())
         with own(writer):
             writer.execute(load("reconcile/end_pass").encode(), {"plan": move.plan, "move": move.name})
         level = logging.INFO if report.verdict == "match" else logging.WARNING
@@ -171,9 +171,9 @@ class Passes:
         manner = Manner(timeout=_TIMEOUT, progress=Throttle(1.0, stop), listed=_MOST_AGAIN)
         run = OneMove(reader, writer, move, manner, selection)
         report = run.report()
-        ended = run.ended()
+        ended, left = run.ended(), run.left()
         with own(writer):
-            history.remember(writer, self.plan.name, report, selection, ended)
+            history.remember(writer, self.plan.name, report, selection, ended, left)
 
 
 def _ready(writer: Connection, move: Move) -> bool:

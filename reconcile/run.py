@@ -60,7 +60,7 @@ def reconcile(
             if mendable is not None and run.tally.mendable:
                 mendable[move.name] = run.tally.mendable
             reports.append(
-                history.record(writer, plan, report, run.only, run.storage, run.ended())
+                history.record(writer, plan, report, run.only, run.storage, run.ended(), run.left())
                 if record
                 else history.aged(writer, plan.name, report)
             )

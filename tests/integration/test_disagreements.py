@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from reconcile.diff import Comparison
 from reconcile.disagreements import Accepted, _take, write_disagreements
 from reconcile.review import Review, read_review
 from reconcile.scope import Selection
+from reconcile.terminal import render
 from sql.errors import UsageError
 from tests.integration.arena import MOVE, Arena, arena
 
@@ -99,6 +102,22 @@ def test_what_was_accepted_is_no_drift_until_a_side_changes(it: Arena, tmp_path:
     it.run("UPDATE new.t SET email = 'a column that this look leaves out' WHERE n = 1")
     look = it.reconcile(only={MOVE: Selection(columns=("v",))})
     assert (look.verdict, look.rows.accepted, look.rows.drift) == ("drift", 4, 1)
+
+
+@pytest.mark.parametrize("it", ["report"], indirect=True)
+def test_what_the_plan_keeps_by_now_is_not_said_to_have_become_equal(it: Arena) -> None:
+    """`existing = "keep"` ends a difference that is still there; one that has become equal is gone, and told."""
+    assert it.reconcile().rows.drift == 5
+    it.run("UPDATE new.t SET v = 'v3' WHERE n = 3")
+    it.change(existing="keep")
+    report = it.reconcile()
+    assert (report.verdict, report.rows.kept) == ("match", 4)
+    assert ([each.key[1] for each in report.gone], report.gone_now, report.gone_in_all) == (["3"], 1, 1)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render(report))
+    assert "gone: 1 key that differed before, equal now" in (said := console.export_text())
+    assert "kept: 4 rows differ and stay as they are, by the plan's rule" in said
+    assert it.reconcile().gone_in_all == 1
 
 
 def test_a_masked_value_is_not_in_the_file_nor_to_be_guessed_from_it(it: Arena, tmp_path: Path) -> None:
