@@ -90,7 +90,7 @@ class Gone(_Part):
 
 class InvariantResult(_Part):
     """Both sides of an invariant. `holds` is None when it could not be told; `reason` says why. `masked`: it could show
-    a masked column, so `***` stands for both sides."""
+    a masked column, so `***` stands for both sides. `waits`: it could not be told for nothing but keys in flight."""
 
     name: str
     legacy: object
@@ -98,6 +98,7 @@ class InvariantResult(_Part):
     holds: bool | None
     reason: str | None = None
     masked: bool = False
+    waits: bool = False
 
 
 class AcceptedKey(_Part):

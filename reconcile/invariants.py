@@ -49,7 +49,7 @@ class Evaluation:
         if not standing:
             return self.arrived
         reason = "it would hold if all keys were equal"
-        return self.plain.model_copy(update={"holds": False if drift else None, "reason": reason})
+        return self.plain.model_copy(update={"holds": False if drift else None, "reason": reason, "waits": not drift})
 
 
 def evaluate(comparison: Comparison, invariants: Sequence[Invariant], limit_ms: int) -> list[Evaluation]:
@@ -87,13 +87,14 @@ def _arrived(
     if not in_flight:
         return Evaluation(plain.model_copy(update={"reason": "it fails while no key differs"}))
     if len(in_flight) >= MOST_IN_FLIGHT:
-        return Evaluation(plain.model_copy(update={"holds": None, "reason": "too many keys are in flight"}))
+        reason = "too many keys are in flight"
+        return Evaluation(plain.model_copy(update={"holds": None, "reason": reason, "waits": True}))
     move = comparison.move
     columns = read_tables(comparison.conn, [move.target])[move.target].columns
     rewritten = overlay(invariant.consolidated, move, columns)
     if rewritten is None:
         reason = "keys are in flight, and the consolidated side does not name the target"
-        return Evaluation(plain.model_copy(update={"holds": None, "reason": reason}))
+        return Evaluation(plain.model_copy(update={"holds": None, "reason": reason, "waits": True}))
     arriving: list[Key] = [seen.key for seen in in_flight if not seen.conflict and seen.state != "duplicate"]
     result = _compared(
         comparison, invariant, invariant.legacy, rewritten, key_parameters(arriving, len(move.key)), escaped=True

@@ -81,7 +81,8 @@ class OneMove:
         return MoveReport(
             move=self.move.name,
             verdict=verdict,
-            sentence=sentence(self.move.name, verdict, tally.rows(), scope, state.awaited),
+            sentence=sentence(self.move.name, verdict, tally.rows(), scope, state.awaited,
+                              untold=any(it.holds is None for it in invariants)),
             awaited=state.awaited,
             findings=tally.findings(invariants),
             snapshot_lsn=None if tally.last_lsn is None else lsn_text(tally.last_lsn),

@@ -76,13 +76,17 @@ def words(scope: Scope) -> str:
     return found if scope.whole else f"{found}; not exact"
 
 
-def sentence(move: str, verdict: str, rows: Rows, scope: Scope, awaited: str | None = None) -> str:
-    """The verdict in one sentence; of a sample also what it says of all keys. `awaited`: as the report has it."""
+def sentence(move: str, verdict: str, rows: Rows, scope: Scope, awaited: str | None = None, *,
+             untold: bool = False) -> str:  # fmt: skip
+    """The verdict in one sentence; of a sample also what it says of all keys.
+
+    `awaited`: as the report has it; `untold`: an invariant waits for keys in flight, so that something may be wrong.
+    """
     if awaited is not None and rows.in_flight and verdict in ("lag", "unresolved"):
         return f"{move}: {awaited}: {counted(rows.in_flight, 'key', 'awaits')} it; run `cutover backfill {move}`."
     found = {
         "match": f"{move}: {_equal(rows, scope)}",
-        "lag": f"{move}: nothing is wrong, but not everything has arrived yet.",
+        "lag": f"{move}: {'' if untold else 'nothing is wrong, but '}not everything has arrived yet.",
         "drift": f"{move}: the sides differ, and it is not lag.",
         "unresolved": f"{move}: not proven; something could not be compared or did not move.",
     }[verdict]

@@ -128,11 +128,15 @@ class Tally:
             self.reasons += Counter()  # without those that nothing is left of
 
     def verdict(self, invariants: list[InvariantResult]) -> Verdict:
-        """Drift before what could not be told, that before lag; nothing compared is no proof (R5)."""
+        """Drift before what could not be told, that before lag; nothing compared is no proof (R5).
+
+        An invariant that waits for keys in flight is told when they are: it lags with them, and is not told without.
+        """
         if self.counts["drift"] or any(it.holds is False for it in invariants):
             return "drift"
         blind = self.counts["unresolved"] or self.counts["skipped"] or self.counts["failed chunks"] or self.unknown
-        if blind or self.null_keys or not self.counts["compared"] or any(it.holds is None for it in invariants):
+        untold = any(it.holds is None and not (it.waits and self.counts["in_flight"]) for it in invariants)
+        if blind or self.null_keys or not self.counts["compared"] or untold:
             return "unresolved"
         return "lag" if self.counts["in_flight"] else "match"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconcile.document import MoveReport, exit_code
+from reconcile.document import InvariantResult, MoveReport, exit_code
 from reconcile.run import reconcile
+from reconcile.tally import Tally
 from sql.model import Invariant
 from tests.integration.arena import MOVE, Arena, arena
 from tests.integration.rig import Rig, shop
@@ -20,6 +21,8 @@ INSERT INTO old.a SELECT g, g FROM generate_series(1, 1000) g;
 """
 BOTH = pytest.mark.parametrize("server", ["pg15", "pg18"], indirect=True)
 SUM = Invariant("sum", "SELECT sum(v) FROM old.a", "SELECT sum(v) FROM new.t")
+UNNAMED = Invariant("sum", "SELECT sum(v) FROM old.a", "SELECT sum(v) FROM new.w")  # it does not name the target
+SLOW = Invariant("slow", "SELECT 1", "SELECT 2 FROM pg_sleep(60)")
 
 
 @pytest.fixture
@@ -35,15 +38,14 @@ def history(it: Arena) -> list[tuple[str, str, bool]]:
 
 
 @BOTH
-@pytest.mark.parametrize(("invariants", "verdict"), [((), "lag"), ((SUM,), "unresolved")], ids=["lag", "unresolved"])
-def test_a_move_that_was_not_backfilled_says_so_with_the_cure(
-    it: Arena, invariants: tuple[Invariant, ...], verdict: str
-) -> None:
-    """The verdict is as it was; the keys were never there, so none of them is gone afterwards."""
+@pytest.mark.parametrize("invariants", [(), (SUM,), (UNNAMED,)], ids=["none", "waits", "waits untold"])
+def test_a_move_that_was_not_backfilled_says_so_with_the_cure(it: Arena, invariants: tuple[Invariant, ...]) -> None:
+    """One word for it, whether or not an invariant waits too; the keys were never there, so none is gone afterwards."""
+    it.run("CREATE VIEW new.w AS SELECT v FROM new.t")
     it.change(invariants=invariants)
     document = it.document(timeout=0.3)
     (report,) = document.moves
-    assert (report.verdict, exit_code(document), report.rows.in_flight) == (verdict, 3, 1000)
+    assert (report.verdict, exit_code(document), report.rows.in_flight) == ("lag", 3, 1000)
     assert report.sentence == "m: the move has not been backfilled: 1,000 keys await it; run `cutover backfill m`."
     assert "1,000 keys: the move has not been backfilled: cutover backfill m" in report.findings
     assert history(it) == []
@@ -51,6 +53,19 @@ def test_a_move_that_was_not_backfilled_says_so_with_the_cure(
     it.run("INSERT INTO cutover.backfill (plan, move, finished_at) VALUES ('arena', %s, now())", MOVE)
     report = it.reconcile()
     assert (report.sentence, report.gone_in_all) == ("m: all 1,000 keys are equal on both sides.", 0)
+
+
+@pytest.mark.parametrize("server", ["pg18"], indirect=True)
+def test_an_invariant_that_could_not_be_told_for_another_cause_stays_unresolved(it: Arena) -> None:
+    """Lag is no word for what took too long; and without keys in flight nothing waits for them."""
+    it.change(invariants=(SUM, SLOW))
+    assert it.reconcile(timeout=0.3).verdict == "unresolved"
+    waits = InvariantResult(name="sum", legacy=1, consolidated=2, holds=None, waits=True)
+    tally = Tally(it.move, 10)
+    tally.counts.update(compared=2, in_flight=1)
+    assert tally.verdict([waits]) == "lag"
+    tally.counts["in_flight"] = 0  # they have arrived, and still nobody can tell
+    assert tally.verdict([waits]) == "unresolved"
 
 
 @BOTH
