@@ -99,7 +99,7 @@ def _proof_line(move: MoveStatus, now: datetime) -> Text:
             style="bold red",
         )
     if proof.unproven:
-        text.append(f"; {proof.unproven:,} are not proven", style="yellow")
+        text.append(f"; {proof.unproven:,} {'is' if proof.unproven == 1 else 'are'} not proven", style="yellow")
     if proof.running is not None:
         text.append(f"; the pass has compared {proof.running.keys:,} of about {proof.running.total:,}", style="dim")
     return text

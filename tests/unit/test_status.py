@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cutover.show_status import bytes_text
-from cutover.status import BackfillStatus, PartitionStatus, lag_ms
+from cutover.show_status import _proof_line, bytes_text
+from cutover.status import BackfillStatus, MoveStatus, PartitionStatus, ProofStatus, lag_ms
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -55,3 +55,11 @@ def test_bytes_for_people(count: int | None, text: str) -> None:
 )
 def test_a_backfill_that_goes_on_does_not_say_that_it_has_touched_all(done: int, total: int, said: str) -> None:
     assert BackfillStatus(done=done, total=total, started=True, finished=False, again=None).so_far == said
+
+
+@pytest.mark.parametrize(("unproven", "said"), [(1, "; 1 is not proven"), (2000, "; 2,000 are not proven")])
+def test_keys_that_are_not_proven_are_counted_in_the_singular_where_there_is_one(unproven: int, said: str) -> None:
+    proof = ProofStatus(
+        verdict="lag", started_at=NOW, finished_at=NOW, compared=3000, drift=0, unproven=unproven, running=None
+    )
+    assert _proof_line(MoveStatus.model_construct(move="m", proof=proof), NOW).plain.endswith(said)
