@@ -22,7 +22,7 @@ from sql.errors import UsageError
 from sql.given import as_printed
 from sql.keys import key_text, parse_key, parse_keys
 from sql.model import Move
-from sql.names import Name
+from sql.names import Name, quote
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d)\Z")
 _WRITTEN: Final = "parts separated by commas, in double quotes where one has a comma, a quote or nothing in it"
@@ -69,7 +69,7 @@ def _of_file(move: Move, file: Path) -> list[tuple[str, tuple[str, ...]]]:
 def _checked(flag: str, move: Move, key: tuple[str, ...]) -> tuple[str, ...]:
     if len(key) != len(move.key):
         names, parts = (
-            ",".join(column.name for column in move.key),
+            ",".join(quote(column.name) for column in move.key),
             "1 part" if len(move.key) == 1 else f"{len(move.key)} parts",
         )
         raise UsageError(f"{flag} {key_text(key)}: the key of {move.name} has {parts}: {names}", cure=_WRITTEN)

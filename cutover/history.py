@@ -20,6 +20,7 @@ from sql.errors import UsageError
 from sql.layout import Fitting
 from sql.mask import MASKED
 from sql.model import Move
+from sql.names import quote
 
 Operation = Literal["insert", "update", "delete", "truncate", "touch", "read", "too large"]
 
@@ -77,7 +78,7 @@ def _masked(version: Version, secret: frozenset[tuple[str, str]]) -> Version:
 
 def _history(log: Log, move: Move, key: Sequence[str]) -> Iterator[Version]:
     if len(key) != len(move.key):
-        names = ", ".join(column.name for column in move.key)
+        names = ", ".join(quote(column.name) for column in move.key)
         raise UsageError(f"the key of {move.name} has {len(move.key)} parts ({names}), {len(key)} were given")
     encoded = encode_key(key)
     partition = partition_of(encoded, move.partitions)
@@ -234,8 +235,9 @@ def render(versions: Sequence[Version]) -> Fitting:
 
 
 def _cell(value: Value, operation: str) -> str:
+    column = quote(value.column)
     if value.unchanged:
-        return f"{value.column}: {_UNCHANGED}" if value.value is None else f"{value.column}: {value.value} {_UNCHANGED}"
+        return f"{column}: {_UNCHANGED}" if value.value is None else f"{column}: {value.value} {_UNCHANGED}"
     shown = "NULL" if value.value is None else repr(value.value)[1:-1] if value.value else "''"
     mark = "* " if value.changed else ""
-    return f"{mark}{value.column}: {shown}"
+    return f"{mark}{column}: {shown}"

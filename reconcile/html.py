@@ -19,6 +19,7 @@ from sql.counted import counted, staying
 from sql.errors import UsageError
 from sql.keys import key_text
 from sql.model import Plan
+from sql.names import quote
 from sql.render import look
 
 _WIDE, _HIGH = 320, 72  # of a plot, in its own units
@@ -62,6 +63,7 @@ def render(document: ReconcileDocument, plan: Plan, runs: Mapping[str, Sequence[
     environment.filters |= {
         "value": value,
         "key": key_text,
+        "name": quote,
         "cell": _cell,
         "count": lambda number: f"{number:,}",
         "moment": moment,

@@ -10,6 +10,7 @@ from reconcile.chunk import Key
 from reconcile.document import Rows, Scope
 from sql.counted import counted, staying
 from sql.model import Move
+from sql.names import quote
 from sql.predicate import Predicate
 
 
@@ -72,7 +73,7 @@ def words(scope: Scope) -> str:
     else:
         found = "every key" if scope.keys is None else f"some keys: {scope.keys}"
     if scope.columns is not None:
-        found += f", in {', '.join(scope.columns)} alone"
+        found += f", in {', '.join(map(quote, scope.columns))} alone"
     return found if scope.whole else f"{found}; not exact"
 
 

@@ -14,6 +14,7 @@ from reconcile.scope import words
 from sql.counted import counted, staying
 from sql.keys import key_text
 from sql.layout import Fitting
+from sql.names import quote
 
 _COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value
@@ -66,9 +67,9 @@ def _covered(report: MoveReport) -> RenderableType:
     )
     state = f"{chunks.done:,} done, {chunks.split:,} split, {chunks.failed:,} failed"
     grid.add_row("[dim]chunks[/]", f"{state}; longest {chunks.longest_ms:.0f} ms")
-    grid.add_row("[dim]columns[/]", escape(", ".join(report.compared_columns)) or "none")
+    grid.add_row("[dim]columns[/]", escape(", ".join(map(quote, report.compared_columns))) or "none")
     if report.masked_columns:
-        grid.add_row("[dim]masked[/]", escape(", ".join(report.masked_columns)))
+        grid.add_row("[dim]masked[/]", escape(", ".join(map(quote, report.masked_columns))))
     grid.add_row("[dim]WAL[/]", f"compared up to {report.snapshot_lsn}, applied up to {report.applied_lsn}")
     grid.add_row(
         "[dim]how[/]",
@@ -101,7 +102,7 @@ def _columns(report: MoveReport) -> RenderableType | None:
     table.add_column("keys", justify="right")
     table.add_column("by column")
     for kind, number in kinds.items():
-        by_column = ", ".join(f"{name} {count:,}" for name, count in report.columns.items() if count)
+        by_column = ", ".join(f"{quote(name)} {count:,}" for name, count in report.columns.items() if count)
         table.add_row(kind, f"{number:,}", escape(by_column) if kind == "differs" else "")
     return Fitting(table)
 
@@ -156,7 +157,7 @@ def _add(table: Table, difference: Difference) -> int:
             Text(key_text(difference.key)) if at == 0 else Text(),
             verdict,
             kind if at == 0 else "",
-            Text(column),
+            Text(quote(column)),
             _shown(cell, cell.legacy),
             _shown(cell, cell.consolidated),
         )

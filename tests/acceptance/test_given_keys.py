@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize(
 )
 SCHEMA = """
 CREATE SCHEMA k;
-CREATE TABLE k.report (station text, "Day Of" date, amount int, PRIMARY KEY (station, "Day Of"));
+CREATE TABLE k.report (station text, "Day Of" date, "Amount Due" int, PRIMARY KEY (station, "Day Of"));
 CREATE TABLE k.now (LIKE k.report INCLUDING ALL);
 INSERT INTO k.report SELECT 'St C', date '2026-01-31' + n, n FROM generate_series(1, 9) n;
 """
@@ -30,9 +30,9 @@ mapping = "report.sql"
 key     = ["station", '"Day Of"']
 rows    = "all"
 """,
-    "report.sql": 'SELECT r.station, r."Day Of", r.amount FROM k.report r\n',
+    "report.sql": 'SELECT r.station, r."Day Of", r."Amount Due" FROM k.report r\n',
 }
-DAMAGE = """UPDATE k.now SET amount = -1 WHERE "Day Of" = '2026-02-01'"""
+DAMAGE = """UPDATE k.now SET "Amount Due" = -1 WHERE "Day Of" = '2026-02-01'"""
 
 
 @pytest.fixture
@@ -82,3 +82,24 @@ def test_what_the_key_cannot_be_is_a_slip_of_the_flag(report: Cli) -> None:
             said = report.run(*(word.format(text) for word in arguments), code=2).said
             assert f"""St C,{text}: "Day Of" is of type date, which does not take '{text}': """ in said
             assert why in said
+
+
+def test_columns_are_named_as_in_sql(report: Cli, dsn: str) -> None:
+    """On the terminal, in HTML and in the history of a key; scripts read the bare name."""
+    page = report.folder / "report.html"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(DAMAGE.encode())
+    out = report.run("reconcile", "report", "--columns", '"Amount Due"', "--html", str(page), code=4).out
+    words = " ".join(out.split())
+    for said in ('columns "Amount Due"', 'in "Amount Due" alone', '"Amount Due" 1', 'differs "Amount Due" 1 -1'):
+        assert said in words, said
+    html = page.read_text()
+    for said in ("<dd>{}</dd>", '<th class="number">{}</th>', "<td>{}</td>"):
+        assert said.format("&#34;Amount Due&#34;") in html, said
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("""UPDATE k.report SET "Amount Due" = 5 WHERE "Day Of" = '2026-02-02'""")
+        conn.execute("SELECT cutover.wait_for(pg_current_wal_insert_lsn())")
+    assert '"Amount Due": 5' in report.run("history", "report", "St C,2026-02-02", COLUMNS="200").out
+    (found,) = report.run("reconcile", "report", "--json", code=4).document["moves"][0]["differences"]
+    assert list(found["cells"]) == ["Amount Due"]
+    assert 'has 2 parts: station,"Day Of"' in report.run("reconcile", "report", "--key", "x", code=2).said
