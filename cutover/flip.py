@@ -53,18 +53,20 @@ def flip(
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     total_timeout: float = TOTAL_TIMEOUT,
     dry_run: bool = False,
+    attempt: Attempt | None = None,
 ) -> FlipReport:
     """Let sessions read the `to` side through the facade: all of them, or `percent` of them.
 
     Applied whole or not at all, and idempotent. Readers wait for `lock_timeout_ms` behind it at the most.
     Raises FlipRefused when more sessions would read the consolidated side than the gate allows; Refused when the move
-    has no facade or is not prepared; Busy, naming who is in the way; Unreachable; Interrupted, with what was done.
+    has no facade or is not prepared; Busy, naming who is in the way; Unreachable; Interrupted, with what was done, here
+    or where `attempt` was made.
     """
     chosen = plan.move(move)
     share = consolidated_share(to, percent)
     if chosen.facade is None:
         raise Refused(f"{move} has no facade to flip", cure="declare facade = … in the plan, and prepare")
-    with interruptible(dsn) as attempt, connect(dsn, "flip") as conn:
+    with interruptible(dsn, attempt) as attempt, connect(dsn, "flip") as conn:
         check(conn)
         place = read_place(conn, plan.name, move)
         call = _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run, attempt)
@@ -93,6 +95,7 @@ def flip_back(
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     total_timeout: float = TOTAL_TIMEOUT,
     dry_run: bool = False,
+    attempt: Attempt | None = None,
 ) -> FlipReport | None:
     """`flip` where fewer sessions are to read the consolidated side than now, or none as before, by what the database
     knows alone.
@@ -101,7 +104,7 @@ def flip_back(
     as `flip` does.
     """
     share = consolidated_share(to, percent)
-    with interruptible(dsn) as attempt, connect(dsn, "flip") as conn:
+    with interruptible(dsn, attempt) as attempt, connect(dsn, "flip") as conn:
         check(conn)
         place = read_place(conn, plan, move)
         return _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run, attempt).back()
@@ -202,7 +205,6 @@ class _Flip:
         )
 
     def _apply(self, conn: Connection, facade: Facade) -> None:
-        self.attempt.before = self.place
         place, (names, files) = self.place, self.seen
         changed = conn.execute(
             load("gate/flip"),
@@ -217,13 +219,15 @@ class _Flip:
                 "tables": list(names),
                 "storage": Jsonb(files),
             },
-        )
-        if changed.rowcount != 1:
+        ).fetchone()
+        if changed is None:
             raise Refused(
                 f"the gate of {place.move} closed, or another flip or a prepare came first, while this one waited;"
                 " nothing was done",
                 cure="run the command again: it says which",
             )
+        self.attempt.transaction, self.attempt.share = changed[0], self.share
+        self.attempt.before = place  # last: with it, the others are asked for
         conn.execute(_EVENT, (place.plan, place.move, Jsonb({"from": place.percent, "percent": self.share})))
         replace(conn, place.plan, place.move, place.target, facade, self.share)
         reached("flip.before-commit")

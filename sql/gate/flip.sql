@@ -1,5 +1,5 @@
 -- The move's row of a flip. What the gate saw a moment ago must still hold when the new side is to be read by more, and the
--- facade be the one that was recorded when this flip began.
+-- facade be the one that was recorded when this flip began. Returns the transaction, which tells afterwards whether it was done.
 UPDATE cutover.move move
    SET side = %(side)s, percent = %(percent)s
  WHERE move.plan = %(plan)s AND move.move = %(move)s
@@ -12,3 +12,4 @@ UPDATE cutover.move move
            AND NOT EXISTS (SELECT FROM cutover.dead_letter letter
                             WHERE letter.plan = move.plan AND letter.move = move.move AND letter.state = 'open')
            AND cutover.storage(%(tables)s) = %(storage)s::jsonb)
+RETURNING pg_current_xact_id()::text

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -340,6 +341,36 @@ def test_s2_an_interrupted_flip_says_what_was_changed(
     with pytest.raises(Interrupted, match=f"interrupted.*{said}"):
         flip(world.dsn, world.plan, "part", "consolidated")
     assert _side(world) == side
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        (
+            "flip.before-commit",
+            "interrupted: nothing was changed, but somebody else has flipped it meanwhile: now 10 %",
+        ),
+        ("flip.after-commit", "it was done already, but somebody else has flipped it meanwhile: now 10 %"),
+    ],
+)
+def test_s2_an_interrupted_flip_tells_its_own_doing_from_somebody_elses(
+    world: Prepared, point: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other flip comes when this one has been undone or done, and before it asks what became of it."""
+    world.open_gate()
+    monkeypatch.setattr(
+        "cutover.flip.reached", lambda name: signal.raise_signal(signal.SIGINT) if name == point else None
+    )
+
+    def connecting(*given: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        flip(world.dsn, world.plan, "part", "consolidated", 10)
+        return connect(*given, **more)
+
+    monkeypatch.setattr("cutover.interrupted.connect", connecting)
+    with pytest.raises(Interrupted, match=said):
+        flip(world.dsn, world.plan, "part", "consolidated")
+    assert _side(world) == ("legacy", 10)
 
 
 def test_s2_an_interrupted_wait_changed_nothing(world: Prepared, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
