@@ -35,7 +35,7 @@ class Attempt:
 
 
 @contextmanager
-def interruptible(dsn: str = "", attempt: Attempt | None = None) -> Iterator[Attempt]:
+def interruptible(dsn: str, attempt: Attempt | None = None) -> Iterator[Attempt]:
     """An interruption in here ends with what became of the attempt, as Interrupted. An attempt that is given is told of
     in here, and further out by whoever made it."""
     attempt = Attempt() if attempt is None else attempt

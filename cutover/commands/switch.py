@@ -9,8 +9,8 @@ import typer
 
 from cutover.command import Invocation, Moves, OneMove, command, option
 from cutover.flip import flip, flip_back
-from cutover.flip_report import FlipRefused
-from cutover.interrupted import interruptible
+from cutover.flip_report import FlipRefused, FlipReport
+from cutover.interrupted import Attempt, interruptible
 from cutover.place import find_move, find_plan
 from cutover.plan import load_plan
 from cutover.prepare import prepare
@@ -89,32 +89,37 @@ def add_to(app: typer.Typer) -> None:
         dry_run: DryRun = False,
     ) -> int:
         """Let applications read the other side, behind the gate, in one short transaction."""
-        dsn, more = call.settings.dsn, _Attempt(lock_timeout_ms=lock_timeout, dry_run=dry_run)
-        try:
-            with interruptible():
-                known = _known(call, move) if to == "legacy" or percent is not None else None
-            report = flip_back(dsn, *known, to, percent, **more) if known is not None else None
-            if report is None:
-                with interruptible():
-                    plan = open_plan(call.settings, changed=to == "legacy")
-                    name = chosen(plan, [move])[0].name
-                report = flip(dsn, plan, name, to, percent, **more)
-        except FlipRefused as closed:
+        more = _More(lock_timeout_ms=lock_timeout, dry_run=dry_run)
+        with interruptible(call.settings.dsn) as attempt:  # to the end of the report: until then nobody knows of it
+            try:
+                report = _flip(call, move, to, percent, attempt, more)
+            except FlipRefused as closed:
+                if call.json:
+                    call.document(closed.report.document())
+                else:
+                    call.out.print(render_gate(closed.checks))
+                raise
             if call.json:
-                call.document(closed.report.document())
+                call.document(report.document())
             else:
-                call.out.print(render_gate(closed.checks))
-            raise
-        if call.json:
-            call.document(report.document())
-        else:
-            call.out.print(render_flip(report))
-        return 0
+                call.out.print(render_flip(report))
+            return 0
 
 
-class _Attempt(TypedDict):
+class _More(TypedDict):
     lock_timeout_ms: int
     dry_run: bool
+
+
+def _flip(call: Invocation, move: str, to: Side, percent: int | None, attempt: Attempt, more: _More) -> FlipReport:
+    """Back by what the database knows, if that is the way; else by the plan."""
+    dsn = call.settings.dsn
+    known = _known(call, move) if to == "legacy" or percent is not None else None
+    report = flip_back(dsn, *known, to, percent, attempt=attempt, **more) if known is not None else None
+    if report is None:
+        plan = open_plan(call.settings, changed=to == "legacy")
+        report = flip(dsn, plan, chosen(plan, [move])[0].name, to, percent, attempt=attempt, **more)
+    return report
 
 
 def _known(call: Invocation, move: str) -> tuple[str, str] | None:

@@ -123,3 +123,29 @@ def test_an_interruption_at_the_start_is_told(command: str) -> None:
     ran = subprocess.run([sys.executable, "-c", script, command], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert [json.loads(line)["message"] for line in ran.stderr.splitlines()] == ["interrupted"]
+
+
+@ONE
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_s2_a_flip_that_is_interrupted_before_its_report_says_that_it_was_done(
+    tour: Cli, dsn: str, number: signal.Signals
+) -> None:
+    tour.run("prepare", "--set-identity")
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE cutover.move SET side = 'consolidated', percent = 100 WHERE move = 'product'")
+    script = (
+        "import signal, cutover.cli as cli, cutover.commands.switch as switch; render = switch.render_flip;"
+        f"switch.render_flip = lambda report: (signal.raise_signal({int(number)}), render(report))[1];"
+        "cli.main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "flip", "product", "--to", "legacy"],
+        cwd=tour.folder,
+        env=tour._environment({}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    said = [json.loads(line)["message"] for line in ran.stderr.splitlines()]
+    assert said == ["interrupted, and it was done already: 0 % of the sessions read product's consolidated side"]
