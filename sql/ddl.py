@@ -210,7 +210,7 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
     shape = node  # matched on its class; `node` stays untyped, as pglast's attributes are filled in at run time
     match shape:
         case ast.CreateSchemaStmt() if not node.schemaElts:
-            return Statement("schema", text, quote(node.schemaname), line)
+            return Statement("schema", text, quote(node.schemaname or _role(node.authrole)), line)
         case ast.CreateStmt():
             name = _name(node.relation)
             return Statement("table", text, name.sql, line, node=node)
@@ -231,6 +231,15 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
         case ast.GrantStmt() if node.is_grant:
             return Statement("note", text, "grant", line)
     raise _Objection(f"{' '.join(text.split()[:3])} … is not additive", _ADDITIVE)
+
+
+def _role(role: Any) -> str:
+    """The role after which a schema without a name is named."""
+    if role.roletype != enums.RoleSpecType.ROLESPEC_CSTRING:
+        raise _Objection(
+            "a schema named after whoever runs this is another one for each role", "CREATE SCHEMA name AUTHORIZATION …"
+        )
+    return str(role.rolename)
 
 
 def _columns(node: Any, text: str, line: int, before: Sequence[Statement]) -> Statement:

@@ -31,6 +31,8 @@ REFUSED = {
     "serial column": "ALTER TABLE a.b ADD COLUMN c bigserial",
     "no schema": "ALTER TABLE b ADD COLUMN c int",
     "transaction": "COMMIT",
+    "schema of the session": "CREATE SCHEMA AUTHORIZATION CURRENT_USER",
+    "schema of who logged in": "CREATE SCHEMA IF NOT EXISTS AUTHORIZATION SESSION_USER",
 }
 
 
@@ -39,6 +41,17 @@ def test_what_is_not_additive_or_not_online_is_refused(case: str) -> None:
     with pytest.raises(Refused, match=r"plan\.sql:2: ") as refused:
         read_ddl(f"CREATE SCHEMA IF NOT EXISTS s;\n{REFUSED[case]};", "plan.sql")
     assert refused.value.hint
+
+
+def test_a_schema_without_a_name_has_its_roles() -> None:
+    text = """CREATE SCHEMA AUTHORIZATION joe; CREATE SCHEMA IF NOT EXISTS AUTHORIZATION "Jo.e";
+    CREATE SCHEMA s AUTHORIZATION joe; CREATE SCHEMA t AUTHORIZATION CURRENT_USER"""
+    assert [(each.kind, each.name) for each in read_ddl(text)] == [
+        ("schema", "joe"),
+        ("schema", '"Jo.e"'),
+        ("schema", "s"),
+        ("schema", "t"),
+    ]
 
 
 def test_what_is_additive_is_read_with_its_line() -> None:
