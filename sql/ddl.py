@@ -225,7 +225,7 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
         case ast.CreateDomainStmt():
             return Statement("type", text, _dotted(node.domainname), line, node=node)
         case ast.CreateExtensionStmt():
-            return Statement("extension", text, node.extname, line)
+            return Statement("extension", text, node.extname, line, node=node)
         case ast.CommentStmt():
             return Statement("note", text, "comment", line)
         case ast.GrantStmt() if node.is_grant:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from sql.connection import Connection
 from sql.ddl import Statement, read_ddl
 from sql.errors import CutoverError
+from sql.files import load
 from sql.model import Finding
 from sql.names import quote, split
 from sql.spec import MoveSpec, PlanFolder
@@ -19,7 +20,7 @@ def check_schemas(conn: Connection, folder: PlanFolder) -> Iterator[Finding]:
     statement of a ddl, in the order of the plan; for a facade by any, for those come after every ddl."""
     there = {name for (name,) in conn.execute("SELECT nspname::text FROM pg_catalog.pg_namespace").fetchall()}
     for spec in folder.moves:
-        yield from _of_ddl(spec, there)
+        yield from _of_ddl(conn, spec, there)
     for spec in folder.moves:
         if spec.facade is not None and spec.facade.schema not in there:
             message = f"the facade {spec.facade} is to be in the schema {quote(spec.facade.schema)}, which is not there"
@@ -28,11 +29,13 @@ def check_schemas(conn: Connection, folder: PlanFolder) -> Iterator[Finding]:
             yield Finding("block", CODE, message, move=spec.name, file=folder.file, line=line, cure=cure)
 
 
-def _of_ddl(spec: MoveSpec, there: set[str]) -> Iterator[Finding]:
+def _of_ddl(conn: Connection, spec: MoveSpec, there: set[str]) -> Iterator[Finding]:
     told = set[str]()
     for statement in _statements(spec):
         if statement.kind == "schema":
             there.add(split(statement.name)[0])
+        elif statement.kind == "extension":
+            there |= _of_extension(conn, statement)
         schema = schema_of(statement)
         if spec.ddl is None or schema is None or schema in there or schema in told:
             continue
@@ -40,6 +43,13 @@ def _of_ddl(spec: MoveSpec, there: set[str]) -> Iterator[Finding]:
         message = f"{statement.name} is to be in the schema {quote(schema)}, which is not there"
         cure = schema_cure(schema)
         yield Finding("block", CODE, message, move=spec.name, file=spec.ddl.file, line=statement.line, cure=cure)
+
+
+def _of_extension(conn: Connection, statement: Statement) -> set[str]:
+    options = {option.defname: option.arg for option in statement.node.options or ()}
+    version = options["new_version"].sval if "new_version" in options else None
+    query = load("catalog/extension_schemas")
+    return {name for (name,) in conn.execute(query, {"name": statement.name, "version": version}).fetchall()}
 
 
 def schema_of(statement: Statement) -> str | None:

@@ -16,6 +16,7 @@ from cutover.plan import load_plan
 from cutover.show_plan import blocked, document, render
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
+from sql.ddl import run_ddl
 from sql.errors import PlanError
 from sql.model import Finding, Plan
 from sql.names import Name
@@ -540,3 +541,37 @@ def test_a_schema_that_nothing_makes_is_found_with_file_and_line(bench: Bench) -
     assert found(f"CREATE SCHEMA n; CREATE SCHEMA v;\n{a}", b) == []
     bench.run("CREATE SCHEMA n; CREATE SCHEMA v")
     assert found(a, b) == []
+
+
+@pytest.mark.parametrize("server", ["pg18"], indirect=True)
+def test_an_extension_makes_the_schemas_of_its_control_file(bench: Bench) -> None:
+    """And of what it requires. The server writes the control files itself, wherever it runs."""
+    (place,) = (
+        bench.conn.execute("SELECT current_setting('data_directory') || '/extensions_of_a_test'").fetchone() or ()
+    )
+    files = {
+        "thing.control": "default_version = '2'\nrequires = 'base'",
+        "thing--2.control": "schema = 'of thing'",
+        "thing--1.sql": "",
+        "thing--2.sql": "",
+        "base.control": "default_version = '1'\nschema = 'of_base'",
+        "base--1.sql": "",
+    }
+    for name, text in files.items():
+        program = f"mkdir -p {place}/extension && cat > {place}/extension/{name}"
+        bench.conn.execute(f"COPY (SELECT unnest(string_to_array($${text}$$, E'\\n'))) TO PROGRAM '{program}'".encode())
+    try:
+        bench.run(f"SET extension_control_path = '{place}'")
+        tables = 'CREATE TABLE of_base.t (); CREATE TABLE "of thing".t ();'
+
+        def missing(ddl: str) -> list[str]:
+            plan = PLAN + 'ddl = "ddl.sql"\n'
+            found = bench.compile(plan, ddl=ddl + tables).findings
+            return [finding.message.partition(" is to")[0] for finding in found if finding.code == "missing-schema"]
+
+        assert missing("") == ["of_base.t", '"of thing".t']
+        assert missing("CREATE EXTENSION thing VERSION '1' CASCADE;") == ['"of thing".t']
+        assert missing("CREATE EXTENSION thing CASCADE;") == []
+        assert len(run_ddl(bench.conn, "CREATE EXTENSION thing CASCADE;" + tables)) == 3
+    finally:
+        bench.conn.execute(f"COPY (SELECT) TO PROGRAM 'rm -r {place}'".encode())
