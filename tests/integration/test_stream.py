@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -240,6 +241,24 @@ def test_a6_a_dead_letter_stays_open_while_its_column_is_behind(running: Rig) ->
     running.drain()
     row = one(running, "SELECT state, attempts FROM cutover.dead_letter WHERE plan = %s", running.name)
     assert row == ("open", 2)
+
+
+def test_a6_a_letter_that_has_no_key_of_the_move_holds_no_backfill_up(running: Rig) -> None:
+    """Entered by hand, or of an earlier key: it stays as it is, and a letter of a key that has left is resolved."""
+    keys: list[list[Any]] = [["x", None], [None, None], [["a", "b"]], [], ["x"], ["x", "gone"]]
+    for key in keys:
+        running.conn.execute(
+            'INSERT INTO cutover.dead_letter (plan, move, key, partition, "offset", sqlstate, message)'
+            " VALUES (%s, 'price', %s::text[], 0, 0, '22003', 'by hand')",
+            (running.name, key),
+        )
+    running.conn.execute("""INSERT INTO "Lager"."Preis" VALUES ('DE', '1', 'EUR', 1)""")
+    running.backfill("price")
+    running.drain()
+    assert one(running, "SELECT finished_at IS NOT NULL FROM cutover.backfill WHERE move = 'price'") == (True,)
+    letters = running.conn.execute("SELECT key, state FROM cutover.dead_letter ORDER BY id").fetchall()
+    assert letters == [(key, "resolved" if key == ["x", "gone"] else "open") for key in keys]
+    assert running.differences() == {}
 
 
 def test_a11_no_value_is_in_a_dead_letter(running: Rig) -> None:
