@@ -69,7 +69,7 @@ class Exchange:
         began = time.monotonic()
         if began < self._ended + max(self._pause, _REST * self._took):
             return set()
-        where = (self._move.plan, self._move.name, list(TAKEN), MOST)
+        where = (self._move.plan, self._move.name, list(TAKEN), len(self._move.key), MOST)
         letters = self._conn.execute(load("consume/taken_letters"), where, prepare=True).fetchall()
         healed = (
             self._try({tuple(key): (number, partition) for number, key, partition in letters}) if letters else set()

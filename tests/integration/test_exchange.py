@@ -30,6 +30,10 @@ KINDS = {
 }
 KIND = pytest.mark.parametrize("unique", KINDS.values(), ids=KINDS.keys())
 NOT_NULL = "NOT NULL UNIQUE"
+LETTER = """
+INSERT INTO cutover.dead_letter (plan, move, key, partition, "offset", sqlstate, message)
+VALUES (%s, %s, %s::text[], 0, 0, '23505', 'taken')
+"""
 SWAP = "UPDATE old.t SET code = CASE id WHEN 1 THEN 'c2' WHEN 2 THEN 'c1' END, qty = 0 WHERE id IN (1, 2)"
 CHAIN = "UPDATE old.t SET code = 'c' || id + 1, qty = 0 WHERE id BETWEEN 5 AND 9"  # 5 takes what 6 has, and so on
 
@@ -114,6 +118,19 @@ def test_a_chain_over_two_partitions(stage: Arena, hand: Hand) -> None:
     hand.rested()
     hand.apply()
     assert (hand.open(), hand.differing()) == ([], [])
+
+
+@pytest.mark.parametrize("unique", ["UNIQUE"])
+def test_letters_that_have_no_key_of_the_move_are_left_alone(stage: Arena, hand: Hand) -> None:
+    """Of an earlier key, or entered by hand: beside those that can be applied now."""
+    stage.run(SWAP)
+    for key in ("{1,x}", "{{1},{2}}", "{NULL}", "{}"):
+        stage.conn.execute(LETTER, (stage.move.plan, stage.move.name, key))
+    hand.apply(1)
+    hand.rested()
+    hand.apply(2)
+    left = stage.run("SELECT key::text FROM cutover.dead_letter WHERE state = 'open' ORDER BY id")
+    assert (left, hand.differing()) == ([("{1,x}",), ("{{1},{2}}",), ("{NULL}",), ("{}",)], [])
 
 
 @KIND
