@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from cdc.control import AT_WORK, altered
@@ -20,6 +21,7 @@ from cutover.settings import Settings
 from cutover.standing import Standing, read_standings, troubles
 from cutover.status import MoveStatus, Status, read_status
 from cutover.views import mapping_untouched
+from reconcile.passes import PASSES
 from reconcile.whose import AND_DECIDE, to_decide
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
@@ -32,6 +34,7 @@ from sql.model import Finding, Plan
 
 Severity = Literal["unreachable", "broken", "lag", "note"]
 LAG_MS = 5_000.0
+PROVEN_OF_LATE = timedelta(days=1)
 LEAST_VERSION = 150000  # publications with column lists
 _MISSING = (
     "first bring back what is missing (its old name, or `cutover restore`, which rebuilds a table from the log), or"
@@ -44,6 +47,12 @@ _AGAIN = {  # events after which every key has to be touched
     "source-added": "a source came in, or was published anew, since: ",
     "target-created": "its target was made anew since: ",
 }
+_PREPARED = "the plan was prepared a moment ago; it was at work then, and begins anew with it by itself"
+_PROVES = """
+SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s AND objsubid = 2
+   AND objid = (hashtext(%s)::bigint & 4294967295)::oid
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
 
 
@@ -121,8 +130,10 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
             continue
         heal = first.get(move.move, (f"cutover heal {move.move}", ""))
         captured = status.slot.active or any(capture for capture, _ in away.values())
-        again = away.get(move.move, (False, False))[1]
+        again = _PREPARED if away.get(move.move, (False, False))[1] else None
         yield from _move(move, captured=captured, gap=status.slot.gap is not None, heal=heal, again=again)
+        yield from _proof(move, status)
+    yield from _nobody_proves(conn, status)
 
 
 def _facades(conn: Connection, plan: str) -> Iterator[Problem]:
@@ -262,7 +273,7 @@ def _slot(conn: Connection, status: Status, *, away: bool) -> Iterator[Problem]:
         yield Problem("broken", "there is a gap: changes may be missing", slot.gap, "cutover heal")
         return
     if not slot.active and away:
-        yield _restarting("capture starts again", "cutover capture")
+        yield _restarting("capture starts again", _PREPARED, "cutover capture")
     elif not slot.active:
         yield Problem(
             "broken",
@@ -283,8 +294,7 @@ def _slot(conn: Connection, status: Status, *, away: bool) -> Iterator[Problem]:
         )
 
 
-def _restarting(what: str, else_: str, move: str | None = None) -> Problem:
-    why = "the plan was prepared a moment ago; it was at work then, and begins anew with it by itself"
+def _restarting(what: str, why: str, else_: str, move: str | None = None) -> Problem:
     return Problem("lag", what, why, "cutover doctor", move, f"ask again in some seconds; where it stays so, `{else_}`")
 
 
@@ -327,9 +337,11 @@ def _added(log: Log, standing: Standing) -> Iterator[Problem]:
         )
 
 
-def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str], again: bool) -> Iterator[Problem]:
-    """`heal`: the commands that take the move up again, and what has to be done before. `again`: do the
-    consumers begin anew with a new plan? `captured`: also where capture does."""
+def _move(
+    move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str], again: str | None
+) -> Iterator[Problem]:
+    """`heal`: the commands that take the move up again, and what has to be done before. `again`: why the consumers
+    are away for a moment only; None: they are not. `captured`: also where capture begins anew with a new plan."""
     orphans = [each.partition for each in move.partitions if each.worker is None]
     if move.halted:
         yield Problem("broken", f"{move.move} is halted", without_cure(move.halted), heal[0], move.move, heal[1])
@@ -380,7 +392,7 @@ def _move(move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str],
             move.move,
         )
     if orphans and again and not (gap or move.halted):
-        yield _restarting(f"the consumers of {move.move} start again", "cutover consume", move.move)
+        yield _restarting(f"the consumers of {move.move} start again", again, "cutover consume", move.move)
     elif orphans and not (gap or move.halted):  # consumers give those back by themselves
         numbers = ", ".join(map(str, orphans))
         yield Problem(
@@ -447,6 +459,48 @@ def _of_others(move: MoveStatus) -> Problem:
         move.move,
         AND_DECIDE,
     )
+
+
+def _proof(move: MoveStatus, status: Status) -> Iterator[Problem]:
+    """What was looked at and is not proven, or not of late; drift and what voids a proof are told of already."""
+    proof = move.proof
+    if (
+        proof.verdict is None
+        or proof.finished_at is None
+        or proof.void
+        or proof.drift
+        or move.halted
+        or status.slot.gap
+    ):
+        return
+    if proof.verdict != "match":
+        what, why = f"{move.move} is not proven", f"the last reconciliation said {proof.verdict}"
+    elif proof.unproven:
+        what, why = f"{move.move} is not proven", "a reconciliation of a part of it found what was no match"
+    elif status.now - proof.finished_at > PROVEN_OF_LATE:
+        what, why = (
+            f"{move.move} has not been proven of late",
+            f"the last reconciliation ended at {proof.finished_at:%Y-%m-%d %H:%M}",
+        )
+    else:
+        return
+    if proof.unproven:
+        why += f"; {counted(proof.unproven, 'key', 'differs')}, and nothing says yet whether that stays"
+    yield Problem("lag", what, f"{why}; the gate is closed", f"cutover reconcile {move.move}", move.move)
+
+
+def _nobody_proves(conn: Connection, status: Status) -> Iterator[Problem]:
+    """Processes of the plan work, and none reconciles all the while."""
+    working = [move for move in status.moves if any(each.worker for each in move.partitions)]
+    if status.slot.active and working and conn.execute(_PROVES.encode(), (PASSES, status.plan)).fetchone() is None:
+        yield Problem(
+            "note",
+            "nobody proves",
+            "capture and consumers run, and no process reconciles all the while: what differs is found by the next"
+            " reconciliation that somebody starts, and a flip waits for one",
+            "cutover prove",
+            hint="or cutover run, unless its --reconcile-share is 0",
+        )
 
 
 def _unreachable(error: CutoverError, what: str) -> Problem:

@@ -27,8 +27,8 @@ from sql.files import load
 from sql.model import Move, Plan
 
 _LOG = logging.getLogger(__name__)
-_LOCK: Final = 0x63757470 + 2  # classid of the advisory lock; objid: the plan's hash
-_TRY: Final = f"SELECT pg_try_advisory_lock({_LOCK}, hashtext(%s))"
+PASSES: Final = 0x63757470 + 2  # classid of the advisory lock; objid: the plan's hash
+_TRY: Final = f"SELECT pg_try_advisory_lock({PASSES}, hashtext(%s))"
 _ASK: Final = 5.0  # seconds between questions: may I, can I, has the plan changed
 _KEEP: Final = 2.0  # seconds between two places that are kept
 _AGAIN: Final = 10.0  # seconds between looks at the differences that stand
