@@ -48,6 +48,7 @@ _AGAIN = {  # events after which every key has to be touched
     "target-created": "its target was made anew since: ",
 }
 _PREPARED = "the plan was prepared a moment ago; it was at work then, and begins anew with it by itself"
+_HEALED = "the move was healed a moment ago; a consumer lives, and takes the partitions up again by itself"
 _PROVES = """
 SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s AND objsubid = 2
    AND objid = (hashtext(%s)::bigint & 4294967295)::oid
@@ -120,6 +121,7 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
         yield from _prepared(conn, plan)
         first = _mend_first(conn, plan)
     away = _away(conn, folder.name)
+    taken_up = {move for (move,) in conn.execute(load("status/taken_up").encode(), {"plan": folder.name})}
     of_log = list(_log(conn, folder.name, log))
     if not any("--log" in problem.cure for problem in of_log):  # else the gap is the flag's alone
         yield from _slot(conn, status, away=any(capture for capture, _ in away.values()))
@@ -130,7 +132,7 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
             continue
         heal = first.get(move.move, (f"cutover heal {move.move}", ""))
         captured = status.slot.active or any(capture for capture, _ in away.values())
-        again = _PREPARED if away.get(move.move, (False, False))[1] else None
+        again = _PREPARED if away.get(move.move, (False, False))[1] else _HEALED if move.move in taken_up else None
         yield from _move(move, captured=captured, gap=status.slot.gap is not None, heal=heal, again=again)
         yield from _proof(move, status)
     yield from _nobody_proves(conn, status)

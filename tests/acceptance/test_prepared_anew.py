@@ -104,5 +104,29 @@ def test_doctor_knows_a_process_that_begins_anew_from_none_at_all(tour: Cli, dsn
     assert doctor(5) == gone  # prepared for the first time, there is nobody who would begin anew
 
 
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_doctor_knows_consumers_that_take_up_what_was_healed(tour: Cli, dsn: str, plan_name: str) -> None:
+    """A consumer lives, and takes the partitions up again one after the other. The event is set an hour ahead."""
+    tour.run("prepare", "--set-identity")
+    present = "SELECT pg_advisory_lock_shared(1668641904, hashtext(%s))"  # as `consumers.lease` has it
+
+    def consumers() -> list[tuple[str, str]]:
+        found = tour.run("doctor", "--json", code=5).document["problems"]
+        return [(each["severity"], each["what"]) for each in found if "consume" in each["what"]]
+
+    nobody = [("broken", "nobody consumes partitions 0, 1, 2, 3 of product")]
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(present, (plan_name,))
+        assert consumers() == nobody  # it was not healed
+        heal = "INSERT INTO cutover.event (at, plan, move, what) VALUES (now() + '1 hour', %s, 'product', 'heal')"
+        conn.execute(heal, (plan_name,))
+        assert consumers() == [("lag", "the consumers of product start again")]
+        conn.execute("UPDATE cutover.event SET at = now() - interval '31 s'")
+        assert consumers() == nobody  # that is too long
+        conn.execute("UPDATE cutover.event SET at = now() + interval '1 hour' WHERE what = 'heal'")
+        conn.execute("SELECT pg_advisory_unlock_shared(1668641904, hashtext(%s))", (plan_name,))
+        assert consumers() == nobody  # there is no consumer
+
+
 def _of(problems: set[tuple[str, str, str]], word: str) -> set[tuple[str, str, str]]:
     return {each for each in problems if word in each[1]}
