@@ -54,7 +54,7 @@ def open_service(settings: Settings, *, any_log: bool = False) -> Service:
         log = choose_log(conn, settings, folder.name)
         plan = _prepared(conn, folder)
         if not any_log:
-            _same_log(conn, plan, log)
+            refuse_other_log(conn, plan.name, log)
     return Service(settings, folder, plan, log)
 
 
@@ -100,12 +100,12 @@ def _prepared(conn: Connection, folder: PlanFolder, *, changed: bool = False) ->
     )
 
 
-def _same_log(conn: Connection, plan: Plan, log: Log) -> None:
+def refuse_other_log(conn: Connection, plan: str, log: Log) -> None:
     """Another address with another identity is a slip of the flag; one address with another identity is a gap."""
-    row = conn.execute("SELECT log, log_identity FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
+    row = conn.execute("SELECT log, log_identity FROM cutover.plan WHERE plan = %s", (plan,)).fetchone()
     if row and row[1] is not None and row[0] != log.address and row[1] != log.identity():
         raise UsageError(
-            f"plan {plan.name} was prepared with the log {row[0]}, this is {log.address}", cure=f"--log {row[0]}"
+            f"plan {plan} was prepared with the log {row[0]}, this is {log.address}", cure=f"--log {row[0]}"
         )
 
 

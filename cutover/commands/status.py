@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from rich.live import Live
 from cdc.log import Log
 from cutover.command import Invocation, command, option
 from cutover.plan import load_plan
-from cutover.service import choose_log
+from cutover.service import choose_log, refuse_other_log
 from cutover.show_status import render_status
 from cutover.signals import stop_on_signals
 from cutover.status import Status, read_status
@@ -36,6 +37,8 @@ def add_to(app: typer.Typer) -> None:
         plan = load_plan(call.settings.plan).name
         with connect(call.settings.dsn, "status") as conn:
             log = choose_log(conn, call.settings, plan)
+            with suppress(Unreachable):  # which log it is cannot be seen, and that it does not answer is told of
+                refuse_other_log(conn, plan, log)
             if watch:
                 return _watch(call, conn, plan, log, stop)
             found = read_status(conn, plan, log)

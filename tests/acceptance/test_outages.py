@@ -55,6 +55,13 @@ def test_another_log_is_a_slip_of_the_flag(tour: Cli, tmp_path: Path) -> None:
     for command in ("capture", "consume", "run", "backfill"):
         ran = tour.run(command, "--log", other, code=2)
         assert f"--log {tour.variables['CUTOVER_LOG']}" in ran.said
+    for options in ((), ("--json",)):
+        ran = tour.run("status", "--log", other, *options, code=2)
+        assert ran.out == ""
+        assert f"--log {tour.variables['CUTOVER_LOG']}" in ran.said
+        assert "heal" not in ran.said
+    tour.run("status", "--log", "kafka://127.0.0.1:1", code=6)  # which one that is nobody can see
+    tour.run("status")
 
 
 @ONE
