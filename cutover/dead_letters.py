@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,9 @@ _DISCARD = """
 UPDATE cutover.dead_letter SET state = 'discarded', reason = %s, last_seen = now() WHERE id = %s AND state <> 'resolved'
 """
 _EVENT = "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'discard', %s)"
+_OPEN_AGAIN = """
+SELECT id FROM cutover.dead_letter WHERE plan = %s AND move = %s AND key = %s::text[] AND state = 'open' AND id <> %s
+"""
 OPEN = ("open",)
 ALL = ("open", "resolved", "discarded")
 
@@ -126,12 +130,20 @@ def discard(conn: Connection, plan: Plan, numbers: Sequence[int], reason: str) -
 
     A letter that was discarded before may be so again: the decision is then about what is there now. A key that cannot
     be compared is refused, and its letter stays open. What was proven before proves nothing of the move afterwards.
-    Raises UsageError for a number that there is not, or a letter that is resolved: nothing is discarded then.
+    Raises UsageError for a number that there is not, a letter that is resolved, or one that is discarded while its key
+    has a newer one that is open: nothing is discarded then.
     """
     done = Discarded([one(conn, plan.name, number) for number in dict.fromkeys(numbers)], {})
     for letter in done.asked:
         if letter.state == "resolved":
-            raise _applied(letter)
+            raise _applied(letter, "discard")
+        newer = _open_again(conn, plan.name, letter)
+        if newer is not None and newer not in numbers:
+            raise UsageError(
+                f"dead letter {letter.id} is discarded already, and {key_text(letter.key)} has failed again since: its"
+                f" open letter is {newer}",
+                cure=shlex.join(("cutover", "dead-letters", "discard", str(newer), "--reason", reason)),
+            )
     with own(conn):
         for move in plan.moves:
             mine = [letter for letter in done.asked if letter.move == move.name]
@@ -142,14 +154,27 @@ def discard(conn: Connection, plan: Plan, numbers: Sequence[int], reason: str) -
             if letter.id in done.refused:
                 continue
             if not conn.execute(_DISCARD, (reason, letter.id)).rowcount:
-                raise _applied(letter)
+                raise _applied(letter, "discard")
             conn.execute(_EVENT, (plan.name, letter.move, Jsonb({"dead_letter": letter.id, "reason": reason})))
     return done
 
 
-def _applied(letter: DeadLetter) -> UsageError:
+def _open_again(conn: Connection, plan: str, letter: DeadLetter) -> int | None:
+    """The number of the letter that its key has besides, and that is open."""
+    row = conn.execute(_OPEN_AGAIN, (plan, letter.move, list(letter.key), letter.id)).fetchone()
+    return row[0] if row else None
+
+
+def refuse_resolved(letters: Sequence[DeadLetter]) -> None:
+    """Nothing is to be tried again of what was applied. UsageError."""
+    for letter in letters:
+        if letter.state == "resolved":
+            raise _applied(letter, "retry")
+
+
+def _applied(letter: DeadLetter, what: str) -> UsageError:
     return UsageError(
-        f"dead letter {letter.id} is resolved: {key_text(letter.key)} was applied, there is nothing to discard",
+        f"dead letter {letter.id} is resolved: {key_text(letter.key)} was applied, there is nothing to {what}",
         cure="cutover dead-letters list",
     )
 

@@ -144,6 +144,7 @@ def _add_dead_letters(app: typer.Typer) -> None:
                 )
             known = {each.name for each in chosen(service.plan, [move] if move else None)}
             found = [dead_letters.one(conn, service.plan.name, number) for number in numbers or ()]
+            dead_letters.refuse_resolved(found)
             found = found or dead_letters.find(conn, service.plan.name, sorted(known), most=1_000_000)
         _touch(service, found)
         if call.json:

@@ -170,6 +170,31 @@ def test_a_resolved_letter_cannot_be_discarded(tour: Cli, dsn: str) -> None:
         assert letter["state"] == "resolved"
         refused = tour.run("dead-letters", "discard", str(letter["id"]), "--reason", "late", code=2)
         assert f"dead letter {letter['id']} is resolved" in refused.said
+        refused = tour.run("dead-letters", "retry", str(letter["id"]), code=2)
+        assert f"dead letter {letter['id']} is resolved" in refused.said
+        assert "nothing to retry" in refused.said
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_a_discarded_letter_is_not_taken_for_the_newer_one_of_its_key(tour: Cli, dsn: str) -> None:
+    tour.run("prepare", "--set-identity")
+    with tour.start("run") as service, psycopg.connect(dsn, autocommit=True) as conn:
+        service.wait_for("capturing")
+        conn.execute("""ALTER TABLE "Lager".product ADD CONSTRAINT affordable CHECK (sku <> 'A-7')""")
+        tour.run("backfill")
+        service.wait_for("dead letters")
+        (old,) = tour.run("dead-letters", "list", "--json").document["dead_letters"]
+        tour.run("dead-letters", "discard", str(old["id"]), "--reason", "it's so")
+        tour.run("dead-letters", "discard", str(old["id"]), "--reason", "still")  # once more, of what is there now
+        tour.run("dead-letters", "retry", str(old["id"]))
+        while not (found := tour.run("dead-letters", "list", "--json").document["dead_letters"]):
+            assert service.process.poll() is None
+        new = found[0]["id"]
+        refused = tour.run("dead-letters", "discard", str(old["id"]), "--reason", "it's so", code=2)
+        assert f"its open letter is {new}" in refused.said
+        assert f"cutover dead-letters discard {new} --reason" in refused.messages[-1]["cure"]
+        assert tour.run("dead-letters", "list", "--json").document["dead_letters"] == found
+        tour.run("dead-letters", "discard", str(old["id"]), str(new), "--reason", "both")
 
 
 @pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
