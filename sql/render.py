@@ -264,6 +264,16 @@ def source_rows(move: Move, source: Source) -> str:
     return _parameterised(f"SELECT {listed} FROM ({_given_keys(move)}) k JOIN {source.name} s ON {match}")
 
 
+def too_long(move: Move, columns: Sequence[TargetColumn], limit: int) -> str:
+    """For the given keys, of which of these columns the mapping's text has more than `limit` characters.
+
+    Spaces at the end do not count: PostgreSQL cuts them where they are too many. One row a key: text[], then bools.
+    """
+    key = ", ".join(output(f"v.{quote(k.name)}") for k in move.key)
+    tests = ", ".join(f"length(rtrim(v.{quote(column.name)}::text, ' ')) > {limit:d}" for column in columns)
+    return _parameterised(f"WITH {_mapping_rows(move, columns)}\nSELECT ARRAY[{key}], {tests} FROM v")
+
+
 def look(move: Move, key: Sequence[str]) -> str:
     """A statement for a person: the row of one key on both sides, one above the other."""
     names = ", ".join(quote(column.name) for column in (*move.key, *move.written))
