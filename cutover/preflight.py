@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import psycopg
+
 from cdc.identity import needed_keys
 from cdc.partitions import hidden
 from sql.connection import Connection
+from sql.counted import counted
 from sql.errors import Refused
 from sql.files import load
 from sql.model import Finding, Move, Plan
 from sql.names import Name, quote
 from sql.schemas import schema_cure
+from sql.spec import PlanFolder
 
 OLDEST = 15
 _NAME_BYTES = 63
@@ -37,6 +41,35 @@ def server_findings(conn: Connection, plan: Plan) -> Iterator[Finding]:
     it = _Server(*conn.execute(load("prepare/server"), {"slot": plan.slot}).fetchone() or ())
     for problem, cure in it.problems():
         yield Finding("block", "server", f"this server cannot carry the plan: {problem}", cure=cure)
+
+
+def prepared_findings(conn: Connection, folder: PlanFolder) -> Iterator[Finding]:
+    """What of a plan's moves may not change once they are prepared, where this role may see how they were."""
+    try:
+        there = conn.execute("SELECT to_regclass('cutover.move') IS NOT NULL").fetchone()
+        query = "SELECT move, partitions, target FROM cutover.move WHERE plan = %s"
+        rows = conn.execute(query, (folder.name,)).fetchall() if there and there[0] else []
+    except psycopg.errors.InsufficientPrivilege:
+        return
+    prepared = {move: (partitions, target) for move, partitions, target in rows}
+    for spec in folder.moves:
+        partitions, target = prepared.get(spec.name, (spec.partitions, spec.target.sql))
+        if partitions != spec.partitions:
+            message = other_partitions(spec.name, partitions, spec.partitions)
+            cure, line = f"partitions = {partitions}", spec.line("partitions")
+            yield Finding("block", "prepared", message, move=spec.name, file=folder.file, line=line, cure=cure)
+        if target != spec.target.sql:
+            message = f"{spec.name} was prepared for {target}, the plan says {spec.target}"
+            cure, line = f"target = '{target}', or a new move", spec.line("target")
+            yield Finding("block", "prepared", message, move=spec.name, file=folder.file, line=line, cure=cure)
+
+
+def other_partitions(move: str, prepared: int, wanted: int) -> str:
+    """Why a move keeps its number of partitions."""
+    return (
+        f"{move} was prepared with {counted(prepared, 'partition')}, the plan says {wanted}:"
+        " keys would change partition, and with it their order"
+    )
 
 
 class _Server(NamedTuple):

@@ -28,12 +28,11 @@ from cdc.log import Log
 from cdc.partitions import mark
 from cdc.publication import ensure_publication, publication_exists, with_identity
 from cdc.slot import check_slot, ensure_slot, slot_exists
-from cutover.preflight import IDENTITY, check_findings, check_moves, check_server
+from cutover.preflight import IDENTITY, check_findings, check_moves, check_server, other_partitions
 from cutover.roles import ensure_roles, roles_exist
 from cutover.views import install_views, touch_all
 from sql.connection import Connection, connect, own
 from sql.control import latest, migrate, version
-from sql.counted import counted
 from sql.ddl import read_ddl, run_ddl
 from sql.errors import Busy, Refused, UsageError
 from sql.faultpoints import reached
@@ -314,8 +313,7 @@ class _Call:
         target, facade, partitions, percent = row
         if partitions != move.partitions:
             raise Refused(
-                f"{move.name} was prepared with {counted(partitions, 'partition')}, the plan says {move.partitions}:"
-                " keys would change partition, and with it their order",
+                other_partitions(move.name, partitions, move.partitions),
                 cure=f"partitions = {partitions}",
             )
         if target != move.target.sql:

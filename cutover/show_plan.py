@@ -115,9 +115,10 @@ def _finding(finding: Finding) -> Text:
 
 def _verdict(plan: Plan) -> Text:
     counts = {word: sum(finding.severity == word for finding in plan.findings) for word in _STYLE}
+    aside = f"{counts['warn'] + counts['info']} to know of"
     if counts["block"]:
-        return Text(f"{counts['block']} blocking, {counts['warn']} to know of", style="bold red")
-    return Text(f"nothing blocks, {counts['warn']} to know of", style="bold green")
+        return Text(f"{counts['block']} blocking, {aside}", style="bold red")
+    return Text(f"nothing blocks, {aside}", style="bold green")
 
 
 def _move_document(move: Move) -> dict[str, Any]:

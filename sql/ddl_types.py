@@ -17,7 +17,7 @@ from sql.connection import Connection
 from sql.ddl import Statement, read_ddl
 from sql.errors import PlanError, Refused
 from sql.model import Finding
-from sql.names import quote
+from sql.names import Name, quote
 from sql.parsetree import ast
 from sql.spec import SqlFile
 
@@ -45,6 +45,7 @@ def check_ddl(conn: Connection, ddl: SqlFile | None) -> Iterator[Finding]:
         yield Finding("block", "ddl", message.strip(), file=file, line=int(at), cure=refused.hint)
         return
     for statement in statements:
+        yield from _unfilled(conn, statement, ddl)
         for what, probe, location in _probes(statement):
             try:
                 with conn.transaction(force_rollback=True):
@@ -57,6 +58,45 @@ def check_ddl(conn: Connection, ddl: SqlFile | None) -> Iterator[Finding]:
                 line = ddl.text.count("\n", 0, location) + 1
                 message = f"{what}: {error.diag.message_primary or error}"
                 yield Finding("block", "ddl", message, file=ddl.file, line=line, cure=_cure(conn, error))
+
+
+def _unfilled(conn: Connection, statement: Statement, ddl: SqlFile) -> Iterator[Finding]:
+    """Columns that may not be NULL, without a default: the rows that are there would have nothing in them."""
+    node: Any = statement.node
+    if not isinstance(node, ast.AlterTableStmt) or statement.table is None:
+        return
+    for action in node.cmds:
+        column = action.def_
+        if not isinstance(column, ast.ColumnDef):
+            continue
+        kinds = {each.contype for each in column.constraints or ()}
+        if enums.ConstrType.CONSTR_NOTNULL not in kinds or enums.ConstrType.CONSTR_DEFAULT in kinds:
+            continue
+        if _to_be_added(conn, statement.table, column.colname) and _has_rows(conn, statement.table):
+            name = quote(column.colname)
+            yield Finding(
+                "block", "ddl", f"{statement.table}.{name} is NOT NULL, without a default, and the table has rows",
+                file=ddl.file, line=ddl.text.count("\n", 0, column.location) + 1,
+                cure=f"give {name} a DEFAULT, or leave NOT NULL out",
+            )  # fmt: skip
+
+
+def _to_be_added(conn: Connection, table: Name, column: str) -> bool:
+    row = conn.execute(
+        "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = t AND a.attname = %s"
+        " AND a.attnum > 0 AND NOT a.attisdropped) FROM to_regclass(%s) t WHERE t IS NOT NULL",
+        (column, table.sql),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _has_rows(conn: Connection, table: Name) -> bool:
+    """Whether anybody may see; who may not read it is told of that elsewhere."""
+    try:
+        with conn.transaction():
+            return conn.execute(f"SELECT FROM {table.sql} LIMIT 1".encode(), prepare=False).fetchone() is not None
+    except psycopg.errors.InsufficientPrivilege:
+        return False
 
 
 _UNKNOWN: Final = (

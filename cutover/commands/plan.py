@@ -9,7 +9,7 @@ import typer
 
 from cutover.command import Invocation, command, option
 from cutover.plan import load_plan
-from cutover.preflight import server_findings
+from cutover.preflight import prepared_findings, server_findings
 from cutover.show_plan import blocked, document, render
 from sql.compile import compile_plan
 from sql.connection import connect
@@ -27,7 +27,9 @@ def add_to(app: typer.Typer) -> None:
         folder = load_plan(call.settings.plan)
         with connect(call.settings.dsn, f"plan {folder.name}") as conn:
             plan = compile_plan(conn, folder, sample=True)
-            plan = replace(plan, findings=(*server_findings(conn, plan), *plan.findings))
+            plan = replace(
+                plan, findings=(*server_findings(conn, plan), *prepared_findings(conn, folder), *plan.findings)
+            )
         if call.json:
             call.document(document(plan))
         else:

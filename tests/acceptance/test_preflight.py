@@ -39,6 +39,54 @@ def test_a_schema_that_is_not_there(tour: Cli, dsn: str) -> None:
         assert conn.execute("""SELECT to_regclass('"Front".product_current') IS NOT NULL""").fetchone() == (True,)
 
 
+@ONE
+def test_what_may_not_change_once_it_is_prepared(tour: Cli) -> None:
+    tour.run("prepare", "--set-identity")
+    path = tour.folder / "plan" / "plan.toml"
+    path.write_text(path.read_text().replace("\nkey ", "\npartitions = 8\nkey "))
+    checked = tour.run("plan", "--check", "--json", code=5).document
+    (found,) = [each for each in checked["findings"] if each["severity"] == "block"]
+    assert (found["code"], found["move"], found["file"]) == ("prepared", "product", "plan.toml")
+    assert found["line"] == path.read_text().splitlines().index("partitions = 8") + 1
+    assert found["hint"] == "partitions = 4"
+    assert found["message"] in tour.run("prepare", code=5).said
+    path.write_text(path.read_text().replace("partitions = 8", "partitions = 4"))
+    tour.run("plan", "--check")
+    path.write_text(path.read_text().replace("partitions = 4", "").replace('"Lager".product\'', '"Lager".other\''))
+    ddl = tour.folder / "plan" / "product.ddl.sql"
+    ddl.write_text(ddl.read_text().replace('"Lager".product', '"Lager".other'))
+    assert "was prepared for" in tour.run("plan", "--check", code=5).out
+
+
+@ONE
+def test_a_column_that_the_rows_could_not_fill(tour: Cli, dsn: str) -> None:
+    """prepare would run into it only once everything before it is done (SQLSTATE 23502)."""
+    path = tour.folder / "plan" / "product.ddl.sql"
+    path.write_text(
+        path.read_text()
+        + '\nALTER TABLE "Lager".product\n  ADD COLUMN neu int NOT NULL,\n  ADD COLUMN alt int NOT NULL DEFAULT 1;\n'
+    )
+    mapping = tour.folder / "plan" / "product.sql"
+    mapping.write_text(mapping.read_text().replace("b.places\n", "b.places, 1 AS neu, 2 AS alt\n"))
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(path.read_text().split(";")[0].encode())
+        assert '"Lager".product.neu' not in tour.run("plan", "--json").out  # without rows there is nothing to fill
+        conn.execute("""INSERT INTO "Lager".product VALUES ('nord', 'x', 'x', 1, 'EUR', 1, 'x')""")
+        checked = tour.run("plan", "--check", "--json", code=5).document
+        (found,) = [each for each in checked["findings"] if each["code"] == "ddl"]
+        line = path.read_text().splitlines().index("  ADD COLUMN neu int NOT NULL,") + 1
+        assert (found["severity"], found["file"], found["line"]) == ("block", "product.ddl.sql", line)
+        assert found["message"] == '"Lager".product.neu is NOT NULL, without a default, and the table has rows'
+        assert found["hint"] == "give neu a DEFAULT, or leave NOT NULL out"
+        refused = tour.run("prepare", "--set-identity", code=5)
+        assert f"product.ddl.sql:{line}: " in refused.said
+        path.write_text(path.read_text().replace("neu int NOT NULL", "neu int"))
+        tour.run("prepare", "--set-identity")
+    checked = tour.run("plan", "--check", "--json").document
+    shown = tour.run("plan").out
+    assert shown.splitlines()[-1] == f"nothing blocks, {len(checked['findings'])} to know of"  # warnings and the rest
+
+
 def test_a_server_whose_wal_cannot_be_decoded(tmp_path: Path, plan_name: str) -> None:
     with ThrowawayPostgres(settings={"wal_level": "replica"}) as server:
         tour = tour_on(tmp_path, server.dsn, f"sqlite:///{tmp_path / 'log.db'}", plan_name)
