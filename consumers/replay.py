@@ -85,6 +85,19 @@ class Replayer:
         self.dsn, self.plan, self.move, self.log, self.stop, self.progress = dsn, plan, move, log, stop, progress
         self.limit = FIRST_BATCH
 
+    def _busy(self, conn: Connection) -> Busy:
+        """Who replays the move already."""
+        given = {"plan": self.plan.name, "move": self.move.name}
+        row = conn.execute(load("replay/holder").encode(), given).fetchone()
+        if row is None:
+            return Busy(f"another replay of {self.move.name} runs", hint="let it end, then run this again")
+        pid, since, client = row
+        return Busy(
+            f"another replay of {self.move.name} runs, since {since} UTC, from {client} (session {pid} of the server)",
+            hint="let it end, or stop it there with Ctrl-C; where it hangs,"
+            f" SELECT pg_terminate_backend({pid}); it goes on where it was when it is started again",
+        )
+
     def run(
         self,
         spec: str,
@@ -99,7 +112,7 @@ class Replayer:
         with open_session(self.dsn, f"replay {self.plan.name}") as conn:
             row = conn.execute(_ONE_AT_A_TIME, (self.plan.name, self.move.name)).fetchone()
             if not (row and row[0]):
-                raise Busy(f"another replay of {self.move.name} runs")
+                raise self._busy(conn)
             check_topic(conn, self.log, self.move)
             task = None if restart else self._unfinished(conn, spec)
             done = Replayed(resumed=task is not None)

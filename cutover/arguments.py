@@ -105,8 +105,8 @@ def read_time(flag: str, text: str) -> int:
 def read_moment(flag: str, text: str) -> Moment:
     """An LSN, a moment in ISO 8601, or how long ago it was."""
     if "/" in text:
-        return Moment(lsn=read_lsn(flag, text))
-    return Moment(time=_time(flag, text) // timedelta(microseconds=1) - PG_EPOCH_US)
+        return Moment(lsn=read_lsn(flag, text), given=f"{flag} {text}")
+    return Moment(time=_time(flag, text) // timedelta(microseconds=1) - PG_EPOCH_US, given=f"{flag} {text}")
 
 
 def _time(flag: str, text: str) -> timedelta:

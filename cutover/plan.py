@@ -307,7 +307,8 @@ def _explained(error: ValidationError, file: str, lines: _Lines) -> PlanError:
         cure = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return PlanError(f"unknown key {word}", file=file, line=lines.of(path), cure=cure)
     if first["type"] == "missing":
-        return PlanError(f"{word} is missing in [{'.'.join(path[:-1])}]", file=file, line=lines.of(path[:-1]))
+        where = f"in [{'.'.join(path[:-1])}]" if path[:-1] else "before the first [table]"
+        return PlanError(f"{word} is missing {where}", file=file, line=lines.of(path[:-1]))
     if first["type"] == "literal_error":
         expected = re.findall(r"'(\w+)'", str(first.get("ctx", {}).get("expected", "")))
         near = difflib.get_close_matches(str(first["input"]), expected, 1)

@@ -159,15 +159,12 @@ def _refuse_unknown(
     """Tables and key columns that are not there are errors of the plan, not findings."""
     for name, at in mentioned.items():
         if name not in tables:
-            near = nearest_table(conn, name)
-            raise PlanError(
-                f"no table {name}", file=spec.mapping.file, line=line_of(spec.mapping.text, at),
-                cure=f"did you mean {near}?" if near else None,
-            )  # fmt: skip
+            message, near = _not_there(conn, name)
+            raise PlanError(message, file=spec.mapping.file, line=line_of(spec.mapping.text, at), cure=near)
     if spec.target not in tables and spec.target not in additions.created:
-        near = nearest_table(conn, spec.target)
-        cure = f"did you mean {near}? Else create it in the move's ddl" if near else "create it in the move's ddl"
-        raise PlanError(f"no table {spec.target}", file=file, line=spec.line("target"), cure=cure)
+        message, near = _not_there(conn, spec.target)
+        cure = f"{near} Else create it in the move's ddl" if near else "create it in the move's ddl"
+        raise PlanError(message, file=file, line=spec.line("target"), cure=cure)
     target = tables.get(spec.target)
     known = [*(column.name for column in target.columns)] if target else []
     known += list(additions.of(spec.target))
@@ -178,6 +175,15 @@ def _refuse_unknown(
             if nearest and '"' in nearest:
                 nearest += " Names are written as in SQL, so in TOML with both quotes, like '\"Filiale\"'"
             raise PlanError(message, file=file, line=spec.line("key"), cure=nearest)
+
+
+def _not_there(conn: Connection, name: Name) -> tuple[str, str | None]:
+    """What is missing of a table's name, its schema or the table in it, and the nearest one that is there."""
+    schemas = [schema for (schema,) in conn.execute("SELECT nspname::text FROM pg_catalog.pg_namespace").fetchall()]
+    if name.schema not in schemas:
+        return f"no schema {quote(name.schema)}, and so no table {name}", _did_you_mean(name.schema, schemas)
+    near = nearest_table(conn, name)
+    return f"no table {name}", f"did you mean {near}?" if near else None
 
 
 def _refuse_unknown_sources(file: str, spec: MoveSpec, analysis: MappingAnalysis, tables: Mapping[Name, Table]) -> None:

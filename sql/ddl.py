@@ -203,6 +203,7 @@ class _Objection(Exception):
     """Why a statement is refused, and what to write instead."""
 
 
+_SHOWN: Final = 120  # characters of a statement: two names in quotes fit
 _ADDITIVE: Final = "the target's DDL may only add; do the rest by hand, outside the plan"
 
 
@@ -230,7 +231,8 @@ def _read(node: Any, text: str, line: int, before: Sequence[Statement]) -> State
             return Statement("note", text, "comment", line)
         case ast.GrantStmt() if node.is_grant:
             return Statement("note", text, "grant", line)
-    raise _Objection(f"{' '.join(text.split()[:3])} … is not additive", _ADDITIVE)
+    said = " ".join(line.strip() for line in text.splitlines())
+    raise _Objection(f"{said if len(said) <= _SHOWN else said[:_SHOWN] + ' …'} is not additive", _ADDITIVE)
 
 
 def _role(role: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -81,6 +82,17 @@ class Into:
                     cure=f"make the type and the table {self._name}, then restore into that",
                 )
         return found
+
+
+def refuse_missing_schema(conn: Connection, name: Name) -> None:
+    """A restore makes a table, and no schema. Raises Refused."""
+    there = [schema for (schema,) in conn.execute("SELECT nspname::text FROM pg_catalog.pg_namespace")]
+    if name.schema in there:
+        return
+    near = difflib.get_close_matches(name.schema, there, 1)
+    make = f"CREATE SCHEMA {quote(name.schema)}"
+    hint = f"did you mean {quote(near[0])}? Else {make}" if near else f"{make}, or name a schema that is there"
+    raise Refused(f"there is no schema {quote(name.schema)} for the table {name}", hint=hint)
 
 
 def _texts(names: Names, values: tuple[Value, ...], wanted: Names) -> list[str | None]:

@@ -9,10 +9,11 @@ from cdc import rows
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Everything committed before it: an LSN, or a time in microseconds since 2000-01-01 UTC."""
+    """Everything committed before it: an LSN, or a time in microseconds since 2000-01-01 UTC. `given`: as it was."""
 
     lsn: int | None = None
     time: int | None = None
+    given: str = "that moment"
 
     def after(self, lsn: int, time: int) -> bool:
         """Is a commit before the moment?"""

@@ -20,7 +20,7 @@ from cdc.replication import lsn_number
 from cdc.stretch import whole
 from consumers.reading import frames_between
 from cutover.restore.bases import Bases
-from cutover.restore.into import Into
+from cutover.restore.into import Into, refuse_missing_schema
 from cutover.restore.moment import Moment
 from cutover.restore.rebuild import Reach, Rebuild, reaches
 from cutover.restore.report import Restored
@@ -61,9 +61,10 @@ def restore(
     """Rebuild the rows of `source` as they were at the moment into a table that is new or empty; all of it or nothing.
 
     Raises UsageError for a source that no move reads or a moment to come, Gap when the topic is gone, Refused when the
-    table has rows, or lacks columns that the log has.
+    table has rows, lacks columns that the log has, or is to be in a schema that is not there.
     """
     spec = _spec(folder, source, move)
+    refuse_missing_schema(conn, into)
     topic = Topic(spec.name, topic_name(folder.name, spec.name))
     if log.topic_identity(topic.topic) is None:
         raise Gap(f"the topic {topic.topic} is gone, and the rows with it", cure="cutover heal")
@@ -116,7 +117,8 @@ def _wanted_lsn(conn: Connection, moment: Moment) -> int:
     assert row is not None
     now, clock = lsn_number(row[1]), row[2]
     if (moment.lsn or 0) > now or (moment.time or 0) > clock:
-        raise UsageError("that moment is yet to come", cure=f"the server is at {row[1]}")
+        at = (_EPOCH + timedelta(microseconds=clock)).isoformat(timespec="seconds")
+        raise UsageError(f"{moment.given} is yet to come", hint=f"the server is at {row[1]}, {at}")
     with own(conn):  # a commit: what nobody flushes stays where capture cannot see it
         conn.execute("SELECT pg_logical_emit_message(false, 'cutover', 'watermark')")
     return now if moment.lsn is None else moment.lsn

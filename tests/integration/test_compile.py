@@ -130,6 +130,7 @@ def test_an_invariant_may_read_what_the_ddl_adds(bench: Bench) -> None:
         ('ALTER TABLE w.stock ADD COLUMN a text COLLATE "de_XY";', 1, 'collation "de_XY"', "takes it"),
         ("CREATE SCHEMA x;\nCREATE DOMAIN x.d AS smalint;", 2, 'type "smalint"', "smallint"),
         ("ALTER TABLE w.stock\n  DROP COLUMN label;", 1, "is not additive", "by hand"),
+        ('DROP TABLE "Wetter Amt"."Bericht  x";', 1, 'DROP TABLE "Wetter Amt"."Bericht  x" is not additive', "by hand"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_the_ddl_blocks_with_file_line_and_cure(
@@ -417,6 +418,16 @@ def test_partitioned_sources_are_published_under_one_name(bench: Bench) -> None:
         (PLAN, MAPPING.replace("f.label", "f.lable"), r"m.sql:1: no column f.lable\n.*did you mean label\?"),
         (PLAN, MAPPING.replace("f.price", "\n f.price + f.label AS price"), r"m.sql:2: operator does not exist"),
         (PLAN.replace("w.stock", "w.stok"), MAPPING, r"plan.toml:3: no table w.stok\n.*did you mean w.stock\?"),
+        (
+            PLAN,
+            MAPPING.replace("w.fact", "ww.fact"),
+            r"m.sql:3: no schema ww, and so no table ww.fact\n.*did you mean w\?",
+        ),
+        (
+            PLAN.replace("w.stock", "ww.x"),
+            MAPPING,
+            r"plan.toml:3: no schema ww, and so no table ww.x\n.*did you mean w\?",
+        ),
         (PLAN.replace('["id"]', '["idd"]'), MAPPING, r"plan.toml:5: w.stock has no column idd"),
         (PLAN + '[moves.m.sources]\n"w.fakt" = "x"', MAPPING, r"plan.toml:8: w.fakt is no source.*\n.*w.fact\?"),
         (PLAN + '[moves.m.sources]\n"w.fact" = "stok_id"', MAPPING, r"plan.toml:8: .*no column stok_id\n.*stock_id\?"),

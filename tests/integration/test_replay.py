@@ -199,7 +199,9 @@ def test_it_goes_on_where_it_stopped_and_only_one_runs(rig: Rig) -> None:
         rig.conn.execute(
             "SELECT pg_advisory_lock(hashtextextended('cutover.replay.' || %s || '.price', 0))", (rig.name,)
         )
-        with pytest.raises(Busy, match="another replay"):
+        pid = rig.conn.info.backend_pid
+        who = rf"another replay of price runs, since 2\d{{3}}-.* UTC, from .* \(session {pid} of the server\)"
+        with pytest.raises(Busy, match=rf"{who}\n  hint: let it end.*pg_terminate_backend\({pid}\)"):
             replay(rig, "price")
 
 

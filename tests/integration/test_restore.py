@@ -255,13 +255,14 @@ def test_what_is_asked_for_wrongly_is_refused(rig: Rig) -> None:
     for source, into, error, said in (
         ("shop.nothing", "public.x", UsageError, "no source of plan"),
         ("shop.item_cost", "shop.item", Refused, "has rows"),
+        ("shop.item_cost", "shpo.x", Refused, "there is no schema shpo for the table shpo.x\n.*did you mean shop?"),
     ):
         with pytest.raises(error, match=said):
             rebuild(rig, source, now, into)
     with pytest.raises(UsageError, match="no source of move ledger"):
         rebuild(rig, "shop.item_cost", now, "public.x", "ledger")
-    with pytest.raises(UsageError, match="yet to come"):
-        rebuild(rig, "shop.item_cost", Moment(lsn=1 << 60), "public.x")
+    with pytest.raises(UsageError, match="--at 10000000/0 is yet to come\n  hint: the server is at "):
+        rebuild(rig, "shop.item_cost", read_moment("--at", "10000000/0"), "public.x")
 
 
 def xids(value: bytes) -> set[int]:

@@ -126,6 +126,12 @@ def test_a_missing_key_is_named(folder: Path) -> None:
         load_plan(str(folder))
 
 
+def test_a_missing_name_is_missing_before_the_tables(folder: Path) -> None:
+    (folder / "plan.toml").write_text(PLAN.replace('name = "small"\n', "", 1), encoding="utf-8")
+    with pytest.raises(PlanError, match=r"name is missing before the first \[table\]"):
+        load_plan(str(folder))
+
+
 def test_no_such_plan_names_the_nearest() -> None:
     with pytest.raises(PlanError, match="did you mean soleflipper"):
         load_plan("soleflippr")
