@@ -39,7 +39,9 @@ def as_cutover(error: BaseException, address: str, doing: str) -> CutoverError:
     """
     if isinstance(error, CutoverError):
         return error
-    text = f"{address}: {doing}: {type(error).__name__}" + (f": {error}" if str(error) else "")
+    name = type(error).__name__
+    said = str(error).removeprefix(name).lstrip(": ")  # without a text of its own it says its name
+    text = f"{address}: {doing}: {name}" + (f": {said}" if said else "")
     if isinstance(error, _GONE):
         return Gap(text, cure="cutover heal")
     if isinstance(error, _FORBIDDEN):

@@ -84,6 +84,8 @@ def _run(
                 rows.mark(writer, move, reader.now(), "end")
             _durable(writer)
             _finish(conn, move, log)
+            if progress is not None:
+                progress(done, done)  # the total was an estimate
             break
         if reader is None:
             touch(writer, move, keys)

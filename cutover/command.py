@@ -38,7 +38,12 @@ def option(flag: str, text: str, **more: Any) -> Any:
 
 Dsn = Annotated[str | None, option("--dsn", "libpq string or URL of the database. Default: libpq's PG* variables.")]
 LogAddress = Annotated[
-    str | None, option("--log", "kafka://host:port[,…][?…] or sqlite:///path. Default: a file under .cutover/.")
+    str | None,
+    option(
+        "--log",
+        "kafka://host:port[,…][?…] or sqlite:///path. Default: what the plan was prepared with; before that, a file"
+        " under .cutover/.",
+    ),
 ]
 PlanName = Annotated[str | None, option("--plan", "Shipped plan or folder with a plan.toml. Default: soleflipper.")]
 Verbose = Annotated[bool, option("--verbose", "Log more, and errors with their trace.")]

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cutover.doctor import Problem
+from sql.cures import in_order
 
 _STYLE = {"unreachable": "bold red", "broken": "red", "lag": "yellow", "note": "cyan"}
 
@@ -29,9 +30,7 @@ def _problem(problem: Problem) -> Table:
     body.add_column(width=5, no_wrap=True)
     body.add_column(overflow="fold")
     body.add_row("why:", Text(problem.why))
-    if problem.hint:
-        body.add_row("hint:", Text(problem.hint))
-    if problem.cure:
-        body.add_row("cure:", Text(problem.cure))
+    for label, text in in_order(problem.cure, problem.hint):
+        body.add_row(f"{label}:", Text(text))
     lines.add_row("", body)
     return lines

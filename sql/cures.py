@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 
 PROGRAM = "cutover"
+_INSTEAD = "or "
 _PROSE = (",", ":", ";", ".")  # at the end of a word
 
 
@@ -37,5 +38,12 @@ def commands(*lines: str) -> str:
 
 def told(cure: str | None, hint: str | None) -> str:
     """Both as they follow a message: a label each, and each command on a line of its own."""
-    both = (("hint", hint), ("cure", cure))
-    return "".join(f"\n  {label}: " + "\n        ".join(text.splitlines()) for label, text in both if text)
+    return "".join(f"\n  {label}: " + "\n        ".join(text.splitlines()) for label, text in in_order(cure, hint))
+
+
+def in_order(cure: str | None, hint: str | None) -> list[tuple[str, str]]:
+    """Both with their labels as they are read: the hint first, unless it is what may be done instead of the cure."""
+    both = [("hint", hint), ("cure", cure)]
+    if (hint or "").startswith(_INSTEAD):
+        both.reverse()
+    return [(label, text) for label, text in both if text]

@@ -145,9 +145,9 @@ def add_to(app: typer.Typer) -> None:
         if call.json:
             call.document(done.document())
         else:
-            said = f"{counted(done.rows, 'row')} of {done.source} as of {at} in {done.into}"
+            said = f"{counted(done.rows, 'row')} of {done.source} as of {moment} in {done.into}"
             if not done.there:
-                said = f"the log knows no row of {done.source} as of {at}, nor its columns: no table was made"
+                said = f"the log knows no row of {done.source} as of {moment}, nor its columns: no table was made"
             call.out.print(said)
             for sentence in done.unknown():
                 call.out.print(f"  {sentence}")

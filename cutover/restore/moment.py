@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from cdc import rows
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,12 @@ class Moment:
     lsn: int | None = None
     time: int | None = None
     given: str = "that moment"
+
+    def __str__(self) -> str:
+        """The LSN, or the time in UTC."""
+        if self.lsn is not None:
+            return f"{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
+        return (_EPOCH + timedelta(microseconds=self.time or 0)).isoformat(timespec="seconds")
 
     def after(self, lsn: int, time: int) -> bool:
         """Is a commit before the moment?"""

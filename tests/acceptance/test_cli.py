@@ -44,6 +44,11 @@ def test_every_command_explains_itself_with_an_example(bare: Cli, command: tuple
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_the_help_on_the_log_says_which_one_is_taken(bare: Cli) -> None:
+    text = " ".join(bare.run("status", "--help").out.split())
+    assert "Default: what the plan was prepared with; before that, a file under .cutover/." in text
+
+
 def test_the_first_page_names_every_command(bare: Cli) -> None:
     text = bare.run("--help").out
     assert {command[0] for command in COMMANDS} <= set(text.split())

@@ -50,7 +50,8 @@ def test_a_dropped_source_is_rebuilt_as_of_a_moment_between_two_transactions(tou
                 query = f"SELECT count(*) FROM (TABLE {left} EXCEPT ALL TABLE {right}) d"
                 assert conn.execute(query.encode()).fetchone() == (0,)
             assert conn.execute(f"SELECT count(*) FROM {into}".encode()).fetchone() == (done["rows"],)
-        assert "rows of" in tour.run("restore", '"Lager"."Preis"', "--at", row[0], "--into", '"Lager"."Preis"').out
+        said = tour.run("restore", '"Lager"."Preis"', "--at", row[1].replace(" ", "T"), "--into", '"Lager"."Preis"').out
+        assert f'rows of "Lager"."Preis" as of {row[1][:19].replace(" ", "T")}+00:00 in' in said
         assert (
             "has rows" in tour.run("restore", '"Lager"."Preis"', "--at", row[0], "--into", "public.copy", code=5).said
         )

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 
 from cutover.cli import GROUPS, app
 from cutover.doctor import Problem
+from cutover.show_doctor import render_problems
 from sql.cures import pasteable, sorted_out, told
 from sql.errors import Refused, UsageError, without_cure
 
@@ -136,6 +138,15 @@ def test_a_cure_has_a_line_for_each_command_and_a_hint_of_its_own() -> None:
     assert without_cure(str(error)) == "it is gone"
     assert without_cure(str(UsageError("no", cure="write it otherwise"))) == "no"
     assert told(None, None) == ""
+
+
+def test_what_may_be_done_instead_comes_after_the_cure() -> None:
+    assert told("cutover capture", "or cutover run") == "\n  cure: cutover capture\n  hint: or cutover run"
+    assert told("cutover heal", "order it first") == "\n  hint: order it first\n  cure: cutover heal"
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(render_problems([Problem("broken", "what", "why", "cutover capture", hint="or cutover run")]))
+    assert shown.get().index("cure:") < shown.get().index("hint:")
 
 
 def test_a_parser_that_takes_everything_would_be_noticed() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cdc import frame, pgoutput
 from cdc.beginning import Beginning
 from cdc.frame import CHANGES, WATERMARK, Frame, Transaction
+from cutover.arguments import read_moment
 from cutover.restore.bases import Bases
 from cutover.restore.chapters import Chapters
 from cutover.restore.moment import Moment, Snapshot
@@ -22,6 +24,14 @@ from cutover.restore.spool import Spool
 )
 def test_a_snapshot_sees_what_had_ended(xid: int, seen: bool) -> None:
     assert Snapshot("100:104:100,102").sees(xid) is seen
+
+
+def test_a_moment_says_which_it_is() -> None:
+    """Also one that was given as so long ago, which is another one each time that it is read."""
+    assert str(read_moment("--at", "1/16B3748")) == "1/16B3748"
+    assert str(read_moment("--at", "2026-11-01T08:30+01:00")) == "2026-11-01T07:30:00+00:00"
+    now = datetime.fromisoformat(str(read_moment("--at", "2min")))
+    assert timedelta(minutes=2) <= datetime.now(UTC) - now < timedelta(minutes=3)
 
 
 def test_transaction_ids_of_the_log_wrap_around() -> None:
