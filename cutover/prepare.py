@@ -28,11 +28,13 @@ from cdc.log import Log
 from cdc.partitions import mark
 from cdc.publication import ensure_publication, publication_exists, with_identity
 from cdc.slot import check_slot, ensure_slot, slot_exists
+from cutover.interrupted import Interrupted
 from cutover.preflight import IDENTITY, check_findings, check_moves, check_server, other_partitions
 from cutover.roles import ensure_roles, roles_exist
 from cutover.views import install_views, touch_all
 from sql.connection import Connection, connect, own
 from sql.control import latest, migrate, version
+from sql.counted import counted
 from sql.ddl import read_ddl, run_ddl
 from sql.errors import Busy, Refused, UsageError
 from sql.faultpoints import reached
@@ -44,6 +46,7 @@ from sql.private import close
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cutover.prepare', 0))"
 
+_STAYS: Final = "they stay; the step in hand was done whole or not at all; the same command goes on"
 _WAIT_FOR: Final = "cutover.wait_for(pg_lsn, text, text, interval)"
 _OPEN: Final[dict[LiteralString, LiteralString]] = {  # rights of everybody, each with whether it is missing
     "GRANT USAGE ON SCHEMA cutover TO PUBLIC": "SELECT NOT has_schema_privilege('public', 'cutover', 'USAGE')",
@@ -85,7 +88,10 @@ def prepare(
             raise UsageError(f"the plan {plan.name} has no move {name!r}")
     with connect(dsn, "prepare") as conn, _alone(conn):
         call = _Call(conn, plan, log, names, recompile, lock_timeout_ms)
-        call.run(set_identity, roles)
+        try:
+            call.run(set_identity, roles)
+        except KeyboardInterrupt:
+            raise call.interrupted() from None
         return call.report
 
 
@@ -110,6 +116,7 @@ class _Call:
     lock_timeout_ms: int
     report: PrepareReport = field(init=False)
     added: tuple[Name, ...] = field(default=(), init=False)  # sources that were not published before
+    begun: bool = field(default=False, init=False)  # may anything have been changed?
     created: frozenset[str] = field(default=frozenset(), init=False)  # moves whose target was not there
 
     def __post_init__(self) -> None:
@@ -130,6 +137,7 @@ class _Call:
         if not set_identity:
             refuse(remedies(self.conn, self.moves))
         self.created = frozenset(move.name for move in self.moves if not move.target_oid)
+        self.begun = True
         self._target_ddl()
         self._identities(set_identity)
         check_findings(self.plan.findings, self.moves)
@@ -143,6 +151,13 @@ class _Call:
         if roles or roles_exist(self.conn, self.plan.name):
             self._roles()
         self._finish()
+
+    def interrupted(self) -> Interrupted:
+        """What an interruption has left: each step is done whole or not at all."""
+        if not self.begun:
+            return Interrupted("interrupted: nothing was changed")
+        done = f"{counted(len(self.report.steps), 'step')} done" + "".join(f"\n  {step}" for step in self.report.steps)
+        return Interrupted(f"interrupted, with {done}", hint=_STAYS)
 
     def _did(self, step: str | None) -> None:
         if step is not None:

@@ -15,7 +15,7 @@ from cutover.command import Invocation, OneMove, command, option
 from cutover.history import history, render
 from cutover.plan import load_plan
 from cutover.progress import progress
-from cutover.restore.run import restore
+from cutover.restore.run import interrupted, restore
 from cutover.service import choose_log, open_moves, refuse_standing_still
 from cutover.signals import stop_on_signals
 from sql.connection import connect
@@ -139,9 +139,12 @@ def add_to(app: typer.Typer) -> None:
         folder = load_plan(call.settings.plan)
         moment = read_moment("--at", at)
         names = read_name("SOURCE", source), read_name("--into", into)
-        with connect(call.settings.dsn, f"restore {folder.name}") as conn, progress(call, "restore") as report:
-            log = choose_log(conn, call.settings, folder.name)
-            done = restore(conn, log, folder, names[0], moment, names[1], move, report)
+        try:
+            with connect(call.settings.dsn, f"restore {folder.name}") as conn, progress(call, "restore") as report:
+                log = choose_log(conn, call.settings, folder.name)
+                done = restore(conn, log, folder, names[0], moment, names[1], move, report)
+        except KeyboardInterrupt:
+            raise interrupted(call.settings.dsn, names[1]) from None
         if call.json:
             call.document(done.document())
         else:

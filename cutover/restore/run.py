@@ -13,20 +13,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import psycopg
+
 from cdc import frame
 from cdc.beginning import reached
 from cdc.log import Log
 from cdc.replication import lsn_number
 from cdc.stretch import whole
 from consumers.reading import frames_between
+from cutover.interrupted import Interrupted
 from cutover.restore.bases import Bases
 from cutover.restore.into import Into, refuse_missing_schema
 from cutover.restore.moment import Moment
 from cutover.restore.rebuild import Reach, Rebuild, reaches
 from cutover.restore.report import Restored
 from cutover.restore.spool import Spool
-from sql.connection import Connection, own
-from sql.errors import Gap, UsageError
+from sql.connection import Connection, connect, own
+from sql.errors import CutoverError, Gap, UsageError
 from sql.files import load
 from sql.keys import key_text
 from sql.model import topic_name
@@ -97,6 +100,19 @@ def restore(
     done.since = (_EPOCH + timedelta(microseconds=min(times))).isoformat() if times else None
     done.not_in_log = _not_in_log(conn, spec, source, table.columns)
     return done
+
+
+def interrupted(dsn: str, into: Name) -> Interrupted:
+    """What an interruption has left: all of the restore, or nothing of it."""
+    try:
+        with connect(dsn, "restore") as conn:
+            row = conn.execute("SELECT to_regclass(%s) IS NOT NULL", (into.sql,)).fetchone()
+            done = row == (True,) and conn.execute(f"SELECT FROM {into} LIMIT 1".encode()).fetchone() is not None
+    except (KeyboardInterrupt, CutoverError, psycopg.Error):
+        return Interrupted(f"interrupted, and the database does not answer: {into} has all rows, or none was restored")
+    if done:
+        return Interrupted(f"interrupted, and {into} has rows: they were there before, or it was done already")
+    return Interrupted("interrupted: nothing was restored")
 
 
 def _spec(folder: PlanFolder, source: Name, move: str | None) -> MoveSpec:

@@ -12,6 +12,8 @@ import time
 import psycopg
 import pytest
 
+from cutover.restore.run import interrupted
+from sql.names import Name
 from tests.acceptance.command import Cli
 
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg15", "sqlite")], indirect=True, ids=["pg15-sqlite"])
@@ -57,6 +59,19 @@ def test_an_interrupted_backfill_ends_with_0_and_goes_on(tour: Cli, dsn: str) ->
     rest = tour.run("backfill", "--json").document
     assert rest["finished"]
     assert rest["touched"]["product"] + first["done"] == 401_000
+
+
+@ONE
+def test_an_interrupted_restore_says_what_it_has_done(tour: Cli, dsn: str) -> None:
+    tour.run("prepare", "--set-identity")
+    with tour.start("restore", '"Lager"."Preis"', "--at", "1s", "--into", "public.back") as running:
+        wait_for_sessions(dsn, 1)  # nobody captures, so it waits for the log
+        assert running.stop(signal.SIGINT) == 1
+        assert json.loads(running.log.read_text())["message"] == "interrupted: nothing was restored"
+    with psycopg.connect(dsn) as conn:
+        conn.execute("CREATE TABLE back AS SELECT 1 AS x")
+    assert "and public.back has rows" in interrupted(dsn, Name("public", "back")).args[0]
+    assert "does not answer" in interrupted("host=127.0.0.1 port=1", Name("public", "back")).args[0]
 
 
 @ONE

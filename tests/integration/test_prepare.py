@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cutover.flip import flip
+from cutover.interrupted import Interrupted
 from cutover.views import mapping_untouched
 from sql.errors import Refused
 from sql.names import Name
@@ -60,6 +61,28 @@ def test_c11_publication_sends_mapped_columns_and_the_identity_only(world: Prepa
     assert lists["Teil"] == ["id", "name", "version"]
     # ext may be NULL, so only FULL carries it, and FULL forbids a column list: capture strips.
     assert lists["Verkauf"] == ["id", "ext", "gross", "buyer_email"]
+
+
+@pytest.mark.parametrize("point", ["_refuse_to_leave", "_publication"])
+def test_an_interrupted_prepare_says_what_it_has_done(
+    world: Prepared, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cutover.prepare._Call.{point}", interrupt)
+        with pytest.raises(Interrupted) as told:
+            world.prepare()
+    said = str(told.value)
+    if point == "_publication":
+        assert said.startswith("interrupted, with ")
+        assert f"\n  view {FACADE.sql}" in said
+        assert "the same command goes on" in said
+        assert f"view {FACADE.sql}" not in world.prepare().steps
+    else:
+        assert said == "interrupted: nothing was changed"
+        assert world.value("SELECT to_regnamespace('cutover') IS NULL") is True
 
 
 def test_l3_another_number_of_partitions_is_refused(world: Prepared) -> None:
