@@ -17,6 +17,7 @@ from cutover.show_status import render_status
 from cutover.signals import stop_on_signals
 from cutover.status import Status, read_status
 from sql.connection import Connection, connect
+from sql.control import check
 from sql.errors import Unreachable, UsageError
 
 _SECONDS = 1.0  # between two looks of --watch
@@ -37,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
         plan = load_plan(call.settings.plan).name
         with connect(call.settings.dsn, "status") as conn:
             log = choose_log(conn, call.settings, plan)
+            check(conn)
             with suppress(Unreachable):  # which log it is cannot be seen, and that it does not answer is told of
                 refuse_other_log(conn, plan, log)
             if watch:
