@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
+
+from cutover.usage import name_value, run_in_lines
 
 # In the order of the first page; each command's summary there is the first paragraph of its own page.
 GROUPS = {
@@ -74,6 +77,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
+            name_value(error)
             option, place = error.param, error.ctx
             source = place.get_parameter_source(option.name) if place is not None and option is not None else None
             if option is not None and source is not None and source.name == "ENVIRONMENT":
@@ -140,6 +144,8 @@ def main() -> None:
     """The console script. A command that has begun says itself what an interruption has left."""
     signal.signal(signal.SIGINT, _interrupt)
     try:
+        if not sys.stderr.isatty():
+            raise SystemExit(run_in_lines(app, "cutover"))
         app(prog_name="cutover")
     except _AtStart:
         logs = import_module("cutover.logs")

@@ -85,6 +85,26 @@ def test_a_wrong_value_is_blamed_on_where_it_stands(
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("dead-letters", "retry", "7", "abc"), "Invalid value for '[ID]...': abc: "),
+        (("flip", "stock", "--to", "legacy", "--percent", "half"), "Invalid value for '--percent': half: "),
+        (("run", "--consumers=0"), "Invalid value for '--consumers': 0"),
+        (("status", "--jsn"), "No such option: --jsn"),
+        (("sttus",), "No such command 'sttus'"),
+    ],
+)
+def test_wrong_usage_is_a_line_of_json_that_names_the_value(
+    bare: Cli, arguments: tuple[str, ...], message: str
+) -> None:
+    """Where standard error is no terminal, as everything else that goes there."""
+    (line,) = bare.run(*arguments, code=2).messages
+    assert line["message"].startswith(message)
+    assert line["level"] == "error"
+    assert line["hint"].startswith("see cutover")
+
+
 def test_dead_letters_alone_lists_its_commands(bare: Cli) -> None:
     said = bare.run("dead-letters", code=2).err
     assert all(word in said for word in ("Usage: cutover dead-letters", "list", "show", "retry", "discard"))
