@@ -15,7 +15,7 @@ from sql.errors import Refused
 from sql.files import load
 from sql.model import Finding, Move, Plan
 from sql.names import Name, quote
-from sql.schemas import schema_cure
+from sql.schemas import CONTROL, schema_cure
 from sql.spec import PlanFolder
 
 OLDEST = 15
@@ -143,7 +143,7 @@ def check_moves(conn: Connection, moves: Iterable[Move], *, before_ddl: bool = F
 
 def _schema_there(conn: Connection, name: Name) -> bool:
     row = conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (quote(name.schema),)).fetchone()
-    return bool(row and row[0])
+    return name.schema == CONTROL or bool(row and row[0])
 
 
 IDENTITY = "replica-identity"  # the finding that prepare itself can mend

@@ -13,12 +13,15 @@ from sql.names import quote, split
 from sql.spec import MoveSpec, PlanFolder
 
 CODE = "missing-schema"
+CONTROL = "cutover"  # the control schema, which prepare makes
 
 
 def check_schemas(conn: Connection, folder: PlanFolder) -> Iterator[Finding]:
     """A blocking finding for each move's schema that neither is there nor is made before it is needed: by an earlier
     statement of a ddl, in the order of the plan; for a facade by any, for those come after every ddl."""
-    there = {name for (name,) in conn.execute("SELECT nspname::text FROM pg_catalog.pg_namespace").fetchall()}
+    there = {name for (name,) in conn.execute("SELECT nspname::text FROM pg_catalog.pg_namespace").fetchall()} | {
+        CONTROL
+    }
     for spec in folder.moves:
         yield from _of_ddl(conn, spec, there)
     for spec in folder.moves:
