@@ -14,6 +14,7 @@ Each step finds out what is there already. Killed anywhere, the same command goe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,8 @@ from sql.model import Move, Plan
 from sql.names import Name
 from sql.private import close
 
-_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('cutover.prepare', 0))"
+_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('cutover.prepare', 0))"
+_ENDING: Final = 2.0  # seconds that the session of a prepare that is over may take to end
 
 _STAYS: Final = "they stay; the step in hand was done whole or not at all; the same command goes on"
 _WAIT_FOR: Final = "cutover.wait_for(pg_lsn, text, text, interval)"
@@ -98,9 +100,11 @@ def prepare(
 @contextmanager
 def _alone(conn: Connection) -> Iterator[None]:
     """One prepare at a time in a database; the lock goes with the session."""
-    row = conn.execute(_LOCK).fetchone()
-    if row is None or not row[0]:
-        raise Busy("another prepare is running in this database", cure="wait for it")
+    deadline = time.monotonic() + _ENDING
+    while conn.execute(_LOCK).fetchone() != (True,):
+        if time.monotonic() > deadline:
+            raise Busy("another prepare is running in this database", cure="wait for it")
+        time.sleep(0.05)
     yield
 
 
