@@ -38,17 +38,24 @@ _AGAIN: Final = (
     "SELECT pg_catalog.pg_drop_replication_slot({mine});"
     " SELECT pg_catalog.pg_copy_logical_replication_slot({other}, {mine}, true)"
 )
-# So many bytes before the message that it stands where it does in the stream.
+# So many bytes before the message that it stands where it does in the stream. A Commit (67) says nothing that the next
+# Begin, or the portion's end, does not: of one-row transactions, a third of all messages.
 _PORTION: Final = (
     "COPY (SELECT {pad}::pg_catalog.bytea OPERATOR(pg_catalog.||) data"
     " FROM pg_catalog.pg_logical_slot_get_binary_changes({mine}, {until}, {limit}, 'proto_version', '1',"
-    " 'messages', 'true', 'publication_names', {names})) TO STDOUT (FORMAT binary)"
+    " 'messages', 'true', 'publication_names', {names})"
+    " WHERE pg_catalog.get_byte(data, 0) OPERATOR(pg_catalog.<>) 67) TO STDOUT (FORMAT binary)"
+)
+_READ_TO: Final = (
+    "SELECT confirmed_flush_lsn OPERATOR(pg_catalog.>=) {until} FROM pg_catalog.pg_replication_slots"
+    " WHERE slot_name OPERATOR(pg_catalog.=) {mine}"
 )
 
 
 class Backlog:
     """Reads a slot's changes as `ReplicationStream` does, whole transactions portion by portion: those that commit
-    before the LSN `until`.
+    before the LSN `until`. Without their Commit messages: one ends where the next begins, and `whole` says that none is
+    open at the end of what was read.
 
     Raises Gap when the slot is gone or lost (C3), NoRoom when the server has none for copies of the slot or for a
     portion, Unreachable when a connection ends.
@@ -57,7 +64,7 @@ class Backlog:
     asked = False  # the server waits for no answer here
 
     def __init__(self, dsn: str, slot: str, publication: str, until: int) -> None:
-        self.idle = self.over = False
+        self.idle = self.over = self.whole = False
         self.passed, self._until = 0, until
         self._limit: float = FIRST
         self._readers: list[_Reader] = []
@@ -75,12 +82,12 @@ class Backlog:
         found = reader.read(most)
         if found and not other.busy:  # decoded whole, then: where the next portion begins is known
             self._begin(other, reader.slot)
-        self.idle = reader.idle
+        self.idle, self.whole = reader.idle, reader.finished
         if reader.finished:
-            if reader.decoded > TOO_LONG and MOST <= reader.limit <= reader.count < 2 * MOST:
+            self.over = reader.over or not reader.count
+            if reader.decoded > TOO_LONG and MOST <= reader.limit and reader.count < 2 * MOST and not self.over:
                 why = "a transaction is open all the while"
                 raise NoRoom(f"a portion of the backlog took {reader.decoded:.0f} s to decode: {why}")
-            self.over = reader.count < reader.limit
             self.passed = self._until if self.over else 0
             self._readers.reverse()
         return found
@@ -106,8 +113,8 @@ class _Reader:
     """A session with a copy of the slot that only it sees."""
 
     def __init__(self, dsn: str, slot: str, publication: str, until: int) -> None:
-        self.busy = self.idle = self.finished = False
-        self.count = self.limit = 0  # messages of the portion so far, and after how many it ends with a commit
+        self.busy = self.idle = self.finished = self.over = False
+        self.count = self.limit = 0  # messages of the portion so far; after how many, Commits too, it ends with one
         self.decoded = self._begun = 0.0  # seconds that the portion took to decode, and when it was asked for
         self._copying = False
         try:
@@ -125,7 +132,7 @@ class _Reader:
         except BaseException:
             self.pgconn.finish()
             raise
-        self._portion = sql.SQL(_PORTION).format(
+        self._portion = sql.SQL(f"{_PORTION}; {_READ_TO}").format(
             pad=sql.Literal("\\x" + "00" * (XLOG_HEADER - _ROW)),
             mine=sql.Literal(self.slot),
             until=sql.Literal(lsn_text(until)),
@@ -192,7 +199,9 @@ class _Reader:
     def _end(self) -> None:
         """The portion was read to its end. Raises what it ended with."""
         while (result := self.pgconn.get_result()) is not None:
-            if result.status != pq.ExecStatus.COMMAND_OK:
+            if result.status == pq.ExecStatus.TUPLES_OK:
+                self.over = result.get_value(0, 0) == b"t"
+            elif result.status != pq.ExecStatus.COMMAND_OK:
                 raise _refusal(result)
         self.busy, self.finished = False, True
 

@@ -94,7 +94,6 @@ class Session:
         self.flights: deque[tuple[int, int, int]] = deque()  # sequence, what may be confirmed with it, bytes
         self.in_flight = 0  # bytes appended and not acknowledged …
         self.appended = 0  # … and since the last flush of all partitions
-        self.committed = 0  # end of the last commit that was read whole
         self.marked = 0  # every partition's newest frame or watermark reaches it: no slot is told more (L2)
         self.processed = 0  # nothing before it is still to come
         self.confirmed = 0
@@ -239,30 +238,37 @@ class Session:
                             continue
                     self._spread(route, message[XLOG_HEADER:], xid, lsn, commit_time)
                 elif tag == 66:  # B
+                    if inside:  # of a backlog, which has no Commit messages; a call for each is too much
+                        self.processed = lsn + 1
+                        self.foreign = self.foreign or not own
+                        own = b""
                     lsn, commit_time, xid = _BEGIN(message, 26)
                     inside = first = True
                     if lsn >= expected:
                         expected = self._recognise(lsn, xid, commit_time)
                 elif tag == 67:  # C
-                    self.committed = self.processed = _COMMIT(message, 35)[0]
-                    if not own:
-                        self.foreign = True
+                    self._committed(_COMMIT(message, 35)[0], own)
                     inside, own = False, b""
                 elif tag == 77:  # M
-                    transactional, _at, prefix, content = pgoutput.logical_message(message[XLOG_HEADER:])
+                    transactional, at, prefix, content = pgoutput.logical_message(message[XLOG_HEADER:])
+                    if inside and not transactional:  # between transactions, and so behind a whole one
+                        self._committed(lsn + 1, own)
+                        inside, own = False, b""
                     if prefix == OWN:
                         if transactional and first and not own:
                             own = own_by(content)
                         if content == b"watermark" and not transactional:
                             self.demanded = True
-                            if not inside:
-                                self.processed = max(self.processed, _at)
+                            self.processed = max(self.processed, at)
                     first = False
                 elif tag == 82:  # R
                     self._relation(message[XLOG_HEADER:], lsn)
                 elif tag == 84 and not own:  # T
                     self._truncate(message[XLOG_HEADER:], xid, lsn, commit_time)
             self.capture.changes += count
+            if inside and reading.whole:
+                self._committed(lsn + 1, own)
+                inside, own = False, b""
             if reading.passed and not inside:
                 self.processed = max(self.processed, reading.passed)
             if reading.asked:
@@ -273,6 +279,12 @@ class Session:
                 self._caught_up(inside)
             else:
                 self._behind(stop)
+
+    def _committed(self, lsn: int, own: bytes) -> None:
+        """A transaction is read whole, and nothing that commits before the LSN is still to come."""
+        self.processed = lsn
+        if not own:
+            self.foreign = True
 
     def _spread(self, route: Route, message: bytes, xid: int, lsn: int, commit_time: int) -> None:
         """The general way of a change: composite keys, several moves, moved keys, columns to strip."""

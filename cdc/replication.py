@@ -43,7 +43,8 @@ class ReplicationStream:
     the connection ends.
     """
 
-    over = False  # it has no end
+    over = False  # it has no end …
+    whole = False  # … and says itself where a transaction has one
 
     def __init__(self, dsn: str, slot: str, publication: str, start_lsn: int = 0) -> None:
         self.idle = self.asked = False
