@@ -85,7 +85,7 @@ class Backlog:
         self.idle, self.whole = reader.idle, reader.finished
         if reader.finished:
             self.over = reader.over or not reader.count
-            if reader.decoded > TOO_LONG and MOST <= reader.limit and reader.count < 2 * MOST and not self.over:
+            if reader.decoded > TOO_LONG and reader.limit >= MOST and reader.count < 2 * MOST and not self.over:
                 why = "a transaction is open all the while"
                 raise NoRoom(f"a portion of the backlog took {reader.decoded:.0f} s to decode: {why}")
             self.passed = self._until if self.over else 0
