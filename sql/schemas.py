@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from sql.connection import Connection
 from sql.ddl import Statement, read_ddl
@@ -13,6 +14,7 @@ from sql.names import quote, split
 from sql.spec import MoveSpec, PlanFolder
 
 CODE = "missing-schema"
+_INSTALLED: Final = "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = %s"
 CONTROL = "cutover"  # the control schema, which prepare makes
 
 
@@ -39,17 +41,30 @@ def _of_ddl(conn: Connection, spec: MoveSpec, there: set[str]) -> Iterator[Findi
             there.add(split(statement.name)[0])
         elif statement.kind == "extension":
             there |= _of_extension(conn, statement)
-        schema = schema_of(statement)
+        schema = _of_new_extension(conn, statement) if statement.kind == "extension" else schema_of(statement)
         if spec.ddl is None or schema is None or schema in there or schema in told:
             continue
         told.add(schema)
-        message = f"{statement.name} is to be in the schema {quote(schema)}, which is not there"
+        what = f"the extension {statement.name}" if statement.kind == "extension" else statement.name
+        message = f"{what} is to be in the schema {quote(schema)}, which is not there"
         cure = schema_cure(schema)
         yield Finding("block", CODE, message, move=spec.name, file=spec.ddl.file, line=statement.line, cure=cure)
 
 
+def _options(statement: Statement) -> dict[str, Any]:
+    return {option.defname: option.arg for option in statement.node.options or ()}
+
+
+def _of_new_extension(conn: Connection, statement: Statement) -> str | None:
+    """The schema that CREATE EXTENSION … SCHEMA names, of an extension that is not there yet: else nothing is run."""
+    schema = _options(statement).get("schema")
+    if schema is None or conn.execute(_INSTALLED, (statement.name,)).fetchone():
+        return None
+    return str(schema.sval)
+
+
 def _of_extension(conn: Connection, statement: Statement) -> set[str]:
-    options = {option.defname: option.arg for option in statement.node.options or ()}
+    options = _options(statement)
     version = options["new_version"].sval if "new_version" in options else None
     query = load("catalog/extension_schemas")
     return {name for (name,) in conn.execute(query, {"name": statement.name, "version": version}).fetchall()}

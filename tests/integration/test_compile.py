@@ -583,6 +583,10 @@ def test_an_extension_makes_the_schemas_of_its_control_file(bench: Bench) -> Non
         assert missing("") == ["of_base.t", '"of thing".t']
         assert missing("CREATE EXTENSION thing VERSION '1' CASCADE;") == ['"of thing".t']
         assert missing("CREATE EXTENSION thing CASCADE;") == []
+        nowhere = "CREATE EXTENSION base; CREATE EXTENSION thing VERSION '1' SCHEMA \"no where\";"
+        assert missing(nowhere) == ["the extension thing", '"of thing".t']
+        assert missing('CREATE SCHEMA "no where"; ' + nowhere) == ['"of thing".t']
         assert len(run_ddl(bench.conn, "CREATE EXTENSION thing CASCADE;" + tables)) == 3
+        assert missing(nowhere) == []  # it is there, and is not made
     finally:
         bench.conn.execute(f"COPY (SELECT) TO PROGRAM 'rm -r {place}'".encode())
