@@ -4,49 +4,38 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import timedelta
-from typing import Any, Literal
 
 from cdc.control import AT_WORK, altered
 from cdc.log import Log
 from cdc.partitions import changed
 from cdc.publication import column_lists, read_publication
 from cutover.heal import unpublished
+from cutover.move_problems import of_move, of_proof
 from cutover.place import read_places
 from cutover.plan import PlanFolder, load_plan
 from cutover.preflight import IDENTITY
+from cutover.problem import OR_RUN, Problem, restarting
 from cutover.service import choose_log
 from cutover.settings import Settings
 from cutover.standing import Standing, read_standings, troubles
-from cutover.status import MoveStatus, Status, read_status
+from cutover.status import Status, read_status
 from cutover.views import mapping_untouched
 from reconcile.passes import PASSES
-from reconcile.whose import AND_DECIDE, to_decide
 from sql.compile import compile_plan
 from sql.connection import Connection, connect
 from sql.control import check
-from sql.counted import counted, staying
-from sql.cures import commands, sorted_out
-from sql.errors import CutoverError, NotProven, Refused, Unreachable, without_cure
+from sql.counted import counted
+from sql.cures import commands
+from sql.errors import CutoverError, Refused, Unreachable
 from sql.files import load
 from sql.model import Finding, Plan
 
-Severity = Literal["unreachable", "broken", "lag", "note"]
-LAG_MS = 5_000.0
-PROVEN_OF_LATE = timedelta(days=1)
 LEAST_VERSION = 150000  # publications with column lists
 _MISSING = (
     "first bring back what is missing (its old name, or `cutover restore`, which rebuilds a table from the log), or"
     " change the plan"
 )
-_OR_RUN = "or cutover run, which is all of them in one"
 _PREPARE_HEAL = commands("cutover prepare", "cutover heal")
-_AGAIN = {  # events after which every key has to be touched
-    "mapping-changed": "its mapping has changed since: ",
-    "source-added": "a source came in, or was published anew, since: ",
-    "target-created": "its target was made anew since: ",
-}
 _PREPARED = "the plan was prepared a moment ago; it was at work then, and begins anew with it by itself"
 _HEALED = "the move was healed a moment ago; a consumer lives, and takes the partitions up again by itself"
 _PROVES = """
@@ -55,40 +44,6 @@ SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s AN
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 SHRUNK = 0.25  # of max_slot_wal_keep_size: below it the slot is in danger (C3)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong. `note` is worth knowing and needs nothing; `lag` mends itself while the stream runs.
-
-    `cure`: commands that can be pasted, one a line, in their order; `hint`: what no command does. Either may be empty.
-    """
-
-    severity: Severity
-    what: str
-    why: str
-    cure: str
-    move: str | None = None
-    hint: str = ""
-
-    def __post_init__(self) -> None:
-        cure, hint = sorted_out(self.cure, self.hint)
-        object.__setattr__(self, "cure", cure or "")
-        object.__setattr__(self, "hint", hint or "")
-
-
-def exit_code(problems: list[Problem]) -> int:
-    """0 healthy, 3 only lag, 5 broken, 6 something needed does not answer."""
-    found = {problem.severity for problem in problems}
-    for severity, error in (("unreachable", Unreachable), ("broken", Refused), ("lag", NotProven)):
-        if severity in found:
-            return error.exit_code
-    return 0
-
-
-def document(plan: str, problems: list[Problem]) -> dict[str, Any]:
-    """What `doctor --json` prints."""
-    return {"plan": plan, "healthy": exit_code(problems) == 0, "problems": [asdict(each) for each in problems]}
 
 
 def examine(settings: Settings) -> list[Problem]:
@@ -133,8 +88,8 @@ def _examine(conn: Connection, folder: PlanFolder, log: Log) -> Iterator[Problem
         heal = first.get(move.move, (f"cutover heal {move.move}", ""))
         captured = status.slot.active or any(capture for capture, _ in away.values())
         again = _PREPARED if away.get(move.move, (False, False))[1] else _HEALED if move.move in taken_up else None
-        yield from _move(move, captured=captured, gap=status.slot.gap is not None, heal=heal, again=again)
-        yield from _proof(move, status)
+        yield from of_move(move, captured=captured, gap=status.slot.gap is not None, heal=heal, again=again)
+        yield from of_proof(move, status)
     yield from _nobody_proves(conn, status)
 
 
@@ -275,14 +230,14 @@ def _slot(conn: Connection, status: Status, *, away: bool) -> Iterator[Problem]:
         yield Problem("broken", "there is a gap: changes may be missing", slot.gap, "cutover heal")
         return
     if not slot.active and away:
-        yield _restarting("capture starts again", _PREPARED, "cutover capture")
+        yield restarting("capture starts again", _PREPARED, "cutover capture")
     elif not slot.active:
         yield Problem(
             "broken",
             "capture is not running",
             f"nobody reads slot {slot.name}; the server keeps WAL for it",
             "cutover capture",
-            hint=_OR_RUN,
+            hint=OR_RUN,
         )
     row = conn.execute(load("status/wal_keep").encode()).fetchone()
     limit = row[0] if row else None
@@ -294,10 +249,6 @@ def _slot(conn: Connection, status: Status, *, away: bool) -> Iterator[Problem]:
             f" (max_slot_wal_keep_size is {limit})",
             "let capture catch up, or raise max_slot_wal_keep_size now",
         )
-
-
-def _restarting(what: str, why: str, else_: str, move: str | None = None) -> Problem:
-    return Problem("lag", what, why, "cutover doctor", move, f"ask again in some seconds; where it stays so, `{else_}`")
 
 
 def _log(conn: Connection, plan: str, log: Log) -> Iterator[Problem]:
@@ -337,158 +288,6 @@ def _added(log: Log, standing: Standing) -> Iterator[Problem]:
             standing.move,
             "nothing needs to be done",
         )
-
-
-def _move(
-    move: MoveStatus, *, captured: bool, gap: bool, heal: tuple[str, str], again: str | None
-) -> Iterator[Problem]:
-    """`heal`: the commands that take the move up again, and what has to be done before. `again`: why the consumers
-    are away for a moment only; None: they are not. `captured`: also where capture begins anew with a new plan."""
-    orphans = [each.partition for each in move.partitions if each.worker is None]
-    if move.halted:
-        yield Problem("broken", f"{move.move} is halted", without_cure(move.halted), heal[0], move.move, heal[1])
-    if move.facade_lost:
-        yield Problem(
-            "broken",
-            f"the facade of {move.move}, {move.facade_lost}, is not there",
-            "it was dropped, perhaps by a CASCADE: what reads through it fails",
-            f"cutover prepare {move.move}",
-            move.move,
-            "it comes back on the side that it was on, with the target's grants",
-        )
-    if move.side == "consolidated" and ((orphans and not again) or not captured):
-        yield Problem(
-            "broken",
-            f"{move.move} is read from the consolidated side, and nothing keeps it current",
-            "what the application writes now is not seen by what reads through the facade",
-            heal[0] if move.halted else "cutover heal" if gap else "cutover run",
-            move.move,
-            f"until then `cutover flip {move.move} --to legacy` lets readers see what is true",
-        )
-    if move.dead_letters:
-        yield Problem(
-            "broken",
-            f"{move.move} has {counted(move.dead_letters, 'dead letter')}",
-            "these keys could not be applied; the target has none of them, or what they were before",
-            commands(f"cutover dead-letters list --move {move.move}", f"cutover dead-letters retry --move {move.move}"),
-            move.move,
-            "mend the rows, the target or the plan between the two; or discard what may stay as it is",
-        )
-    if mine := move.proof.drift - move.proof.others:
-        yield Problem(
-            "broken",
-            f"{move.move}: {counted(mine, 'key', 'drifts')}",
-            "both sides differ, by proof, and nothing that is on its way makes them equal",
-            f"cutover reconcile {move.move} --repair",
-            move.move,
-            "without --repair it only shows them",
-        )
-    if move.proof.others:
-        yield _of_others(move)
-    if move.proof.accepted:
-        yield Problem(
-            "note",
-            f"{move.move}: {staying(move.proof.accepted, 'key')}",
-            "somebody has accepted that, for as long as both sides are what they were then",
-            f"cutover reconcile {move.move}",
-            move.move,
-        )
-    if orphans and again and not (gap or move.halted):
-        yield _restarting(f"the consumers of {move.move} start again", again, "cutover consume", move.move)
-    elif orphans and not (gap or move.halted):  # consumers give those back by themselves
-        numbers = ", ".join(map(str, orphans))
-        yield Problem(
-            "broken",
-            f"nobody consumes {'partition' if len(orphans) == 1 else 'partitions'} {numbers} of {move.move}",
-            "no consumer holds its lease",
-            "cutover consume",
-            move.move,
-            _OR_RUN,
-        )
-    if not move.backfill.started:
-        yield Problem(
-            "broken",
-            f"{move.move} has to be backfilled again" if move.backfill.again else f"{move.move} was never backfilled",
-            f"{_AGAIN.get(move.backfill.again or '', '')}rows that nobody changes are not right in the target",
-            f"cutover backfill {move.move}",
-            move.move,
-        )
-    elif not move.backfill.finished:
-        yield Problem(
-            "lag",
-            f"the backfill of {move.move} is not finished",
-            f"keys touched: {move.backfill.so_far}",
-            f"cutover backfill {move.move}",
-            move.move,
-            "it goes on where it was, unless it is still running",
-        )
-    if captured and not orphans and move.lag_ms is not None and move.lag_ms > LAG_MS:
-        yield Problem(
-            "lag",
-            f"{move.move} is {move.lag_ms / 1000:.0f} s behind",
-            "more is written than one consumer applies, or something blocks it",
-            "cutover consume",
-            move.move,
-            "one more, beside those that run",
-        )
-    if move.proof.void and move.backfill.finished and not (gap or move.halted):  # else those come first
-        read = move.side == "consolidated" or move.percent
-        yield Problem(
-            "broken" if read else "lag",
-            f"{move.move} is not proven any more" + (", and it is read from the consolidated side" if read else ""),
-            move.proof.void,
-            f"cutover reconcile {move.move}",
-            move.move,
-        )
-    if 0 < move.percent < 100:
-        yield Problem(
-            "note",
-            f"{move.move} is a canary: {move.percent} % of the sessions read the consolidated side",
-            "this form of the facade is slow for ORDER BY … LIMIT, and FOR UPDATE locks nothing through it",
-            f"cutover flip {move.move} --to consolidated",
-            move.move,
-            "or --to legacy",
-        )
-
-
-def _of_others(move: MoveStatus) -> Problem:
-    number = move.proof.others
-    return Problem(
-        "broken",
-        f"{move.move}: {counted(number, 'row')} of others {'differs' if number == 1 else 'differ'} from the mapping",
-        "they were there before the move, so that no repair writes them: somebody has to decide",
-        to_decide(move.move),
-        move.move,
-        AND_DECIDE,
-    )
-
-
-def _proof(move: MoveStatus, status: Status) -> Iterator[Problem]:
-    """What was looked at and is not proven, or not of late; drift and what voids a proof are told of already."""
-    proof = move.proof
-    if (
-        proof.verdict is None
-        or proof.finished_at is None
-        or proof.void
-        or proof.drift
-        or move.halted
-        or status.slot.gap
-    ):
-        return
-    if proof.verdict != "match":
-        what, why = f"{move.move} is not proven", f"the last reconciliation said {proof.verdict}"
-    elif proof.unproven:
-        what, why = f"{move.move} is not proven", "a reconciliation of a part of it found what was no match"
-    elif status.now - proof.finished_at > PROVEN_OF_LATE:
-        what, why = (
-            f"{move.move} has not been proven of late",
-            f"the last reconciliation ended at {proof.finished_at:%Y-%m-%d %H:%M}",
-        )
-    else:
-        return
-    if proof.unproven:
-        why += f"; {counted(proof.unproven, 'key', 'differs')}, and nothing says yet whether that stays"
-    yield Problem("lag", what, f"{why}; the gate is closed", f"cutover reconcile {move.move}", move.move)
 
 
 def _nobody_proves(conn: Connection, status: Status) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cutover.doctor import Problem
+from cutover.problem import Problem
 from sql.cures import in_order
 
 _STYLE = {"unreachable": "bold red", "broken": "red", "lag": "yellow", "note": "cyan"}

@@ -11,10 +11,11 @@ from cdc.touch import touch
 from consumers.backfill import backfill
 from cutover import dead_letters
 from cutover.command import Invocation, Moves, command, option
-from cutover.doctor import document, examine, exit_code
+from cutover.doctor import examine
 from cutover.heal import Healing, heal
 from cutover.history import history, render
 from cutover.plan import load_plan
+from cutover.problem import document, exit_code
 from cutover.progress import progress
 from cutover.service import Service, chosen, open_plan, open_service
 from cutover.show_doctor import render_problems

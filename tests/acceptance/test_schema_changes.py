@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import psycopg
 import pytest
 
-from cutover.doctor import Problem, examine
+from cutover.doctor import examine
+from cutover.problem import Problem
 from cutover.settings import Settings
 from tests.chaos.crew import Crew
 from tests.chaos.doctor import ELSEWHERE

@@ -13,7 +13,8 @@ import cutover.prepare
 from cdc import capture
 from consumers import worker
 from consumers.backfill import backfill
-from cutover.doctor import examine, exit_code
+from cutover.doctor import examine
+from cutover.problem import exit_code
 from cutover.settings import Settings
 from sql.errors import Gap, Refused
 from tests.integration.rig import ITEM, Rig, prepared, shop

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from cutover.cli import GROUPS, app
-from cutover.doctor import Problem
+from cutover.problem import Problem
 from cutover.show_doctor import render_problems
 from sql.cures import pasteable, sorted_out, told
 from sql.errors import Refused, UsageError, without_cure

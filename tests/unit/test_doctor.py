@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cutover.doctor import Problem, Severity, document, exit_code
+from cutover.problem import Problem, Severity, document, exit_code
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from cutover.dead_letters import Cause, DeadLetter, render, render_causes
-from cutover.doctor import Problem
 from cutover.history import Value, Version
 from cutover.history import render as render_history
+from cutover.problem import Problem
 from cutover.show_doctor import render_problems
 from cutover.show_status import render_status
 from cutover.status import BackfillStatus, MoveStatus, PartitionStatus, ProofStatus, SlotStatus, Status
