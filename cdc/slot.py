@@ -94,6 +94,12 @@ def recreate_slot(conn: Connection, plan: Plan, timeout: float = CREATE_TIMEOUT)
     return point
 
 
+def undecodable(conn: Connection, plan: Plan) -> bool:
+    """May the slot have to read what was written before its publication was there? It has to be made anew then."""
+    row = conn.execute(load("slot/undecodable"), (plan.publication, plan.slot)).fetchone()
+    return row is not None and bool(row[0])
+
+
 def check_slot(conn: Connection, plan: Plan) -> SlotStatus:
     """How the plan's slot stands, judged against what the plan is bound to. Raises Refused for an unknown plan."""
     # The slot first, then the record: capture writes them in the other order, so a healthy slot is never ahead.

@@ -2,7 +2,7 @@
 
 1. Under one lock, see what is wrong: the slot, the log, its topics, the positions, halted moves.
 2. Record the gap: the gate is closed, and a crash below leaves it recorded.
-3. Make the slot anew when it is not the one that progress is bound to.
+3. Make the slot anew when it is not the one that progress is bound to, or has WAL from before its publication.
 4. Make topics. Of a gap, every position moves to the log's end, where a watermark says from where the log is to be
    trusted again: what stands before it may be of another history, and the touches of step 6 say all that it said. Of
    a halt, only unreadable records are passed over.
@@ -26,7 +26,7 @@ from cdc.control import AT_WORK
 from cdc.gap import mark_gap
 from cdc.log import Log, open_log
 from cdc.publication import read_publication
-from cdc.slot import check_slot, recreate_slot
+from cdc.slot import check_slot, recreate_slot, undecodable
 from cdc.sqlite_file import parse_path
 from cutover.standing import behind_unreadable, log_gap, read_standings
 from cutover.views import mapping_untouched
@@ -86,7 +86,7 @@ def heal(
         if healing.gap:
             mark_gap(conn, plan, healing.gap)
             faultpoints.reached("heal.after-mark")
-            if check_slot(conn, plan).gap:
+            if check_slot(conn, plan).gap or undecodable(conn, plan):
                 recreate_slot(conn, plan)
                 healing.slot_recreated = True
                 faultpoints.reached("heal.after-slot")
