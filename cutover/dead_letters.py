@@ -106,7 +106,7 @@ def find(
 
 def one(conn: Connection, plan: str, number: int) -> DeadLetter:
     """The dead letter of that number. UsageError when there is none."""
-    found = find(conn, plan, states=ALL, number=number)
+    found = find(conn, plan, states=ALL, number=number) if abs(number) < 1 << 63 else []
     if not found:
         raise UsageError(f"plan {plan} has no dead letter {number}", cure="cutover dead-letters list --all")
     return found[0]

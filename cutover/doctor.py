@@ -167,6 +167,8 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
     row = conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (plan.name,)).fetchone()
     if row and row[0] != plan.digest:
         yield Problem("broken", "the plan has changed", "its files differ from those prepared", "cutover prepare")
+    else:
+        yield from _unprepared(conn, plan)
     query = (
         "SELECT publication_mark IS NULL, NOT cutover.publication_stands(publication_mark, slot)"
         " FROM cutover.plan WHERE plan = %s"
@@ -209,6 +211,20 @@ def _prepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
             "it was never prepared, or another table has taken its name: its changes are not captured",
             _PREPARE_HEAL,
         )
+
+
+def _unprepared(conn: Connection, plan: Plan) -> Iterator[Problem]:
+    """Moves of which nothing is recorded. One after the other is how some prepare a plan; that of none is no plan's."""
+    known = {move for (move,) in conn.execute("SELECT move FROM cutover.move WHERE plan = %s", (plan.name,))}
+    for move in plan.moves:
+        if move.name not in known:
+            yield Problem(
+                "note" if known else "broken",
+                f"{move.name} is not prepared",
+                "the plan has it, and nothing of it is captured",
+                f"cutover prepare {move.name}",
+                move.name,
+            )
 
 
 def _mend_first(conn: Connection, plan: Plan) -> dict[str, tuple[str, str]]:

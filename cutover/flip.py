@@ -35,6 +35,7 @@ from sql.model import Plan
 from sql.names import Name
 
 FRESH: Final = 0.2  # seconds that what the gate has answered is taken for true
+OVERTAKEN: Final = 5  # times that a way back is tried again behind a flip that came first
 _EVENT: Final = "INSERT INTO cutover.event (plan, move, what, detail) VALUES (%s, %s, 'flip', %s)"
 _NOT_AS_PREPARED: Final = (
     psycopg.errors.InvalidTableDefinition,  # the facade has other columns now
@@ -106,8 +107,14 @@ def flip_back(
     share = consolidated_share(to, percent)
     with interruptible(dsn, attempt) as attempt, connect(dsn, "flip") as conn:
         check(conn)
-        place = read_place(conn, plan, move)
-        return _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run, attempt).back()
+        for more in range(OVERTAKEN, -1, -1):
+            place = read_place(conn, plan, move)
+            try:
+                return _Flip(conn, place, to, share, lock_timeout_ms, total_timeout, dry_run, attempt).back()
+            except Overtaken:  # by another flip: the way back is open whatever that one did
+                if not more:
+                    raise
+        raise AssertionError
 
 
 def consolidated_share(to: Side, percent: int | None) -> int:
@@ -116,6 +123,10 @@ def consolidated_share(to: Side, percent: int | None) -> int:
         raise UsageError(f"--percent {percent} is not a percentage", cure="0 to 100")
     share = 100 if percent is None else percent
     return share if to == "consolidated" else 100 - share
+
+
+class Overtaken(Refused):
+    """Another flip or a prepare came first, or the gate closed, while this one waited; nothing was done."""
 
 
 @dataclass(slots=True)
@@ -221,7 +232,7 @@ class _Flip:
             },
         ).fetchone()
         if changed is None:
-            raise Refused(
+            raise Overtaken(
                 f"the gate of {place.move} closed, or another flip or a prepare came first, while this one waited;"
                 " nothing was done",
                 cure="run the command again: it says which",

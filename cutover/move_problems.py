@@ -38,7 +38,7 @@ def of_move(
             move.move,
             "it comes back on the side that it was on, with the target's grants",
         )
-    if move.side == "consolidated" and ((orphans and not again) or not captured):
+    if move.side == "consolidated" and (move.halted or (orphans and not again) or not captured):
         yield Problem(
             "broken",
             f"{move.move} is read from the consolidated side, and nothing keeps it current",

@@ -436,6 +436,9 @@ class _Call:
         """The digest last: it says that all of this is there."""
         values = (self.plan.digest, self.plan.name)
         with own(self.conn):
+            row = self.conn.execute("SELECT digest FROM cutover.plan WHERE plan = %s", (self.plan.name,)).fetchone()
+            if row and row[0] and row[0] != self.plan.digest and not self.report.steps:
+                self._did(f"record the plan as its files are now ({row[0][:12]} before, {self.plan.digest[:12]} now)")
             self.conn.execute(
                 "UPDATE cutover.plan SET digest = %s, prepared_at = now(), publication_expected = NULL,"
                 " publication_mark = cutover.publication_mark(slot) WHERE plan = %s",

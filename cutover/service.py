@@ -136,12 +136,14 @@ def chosen(plan: Plan, names: Sequence[str] | None, *, prepared: bool = True) ->
             raise Refused(
                 f"{name} cannot be understood: {why}",
                 cure="cutover doctor",
-                hint="name the other moves to go on with them",
+                hint="name the other moves to go on with them" if len(plan.moves) > 1 else None,
             )
     for move in plan.moves:
         if prepared and not move.target_oid and (not names or move.name in names):
             cure = f"cutover prepare\ncutover backfill {move.name}"
             raise Refused(f"the target of {move.name}, {move.target}, is not there", cure=cure)
+    if prepared and not plan.moves and not names:
+        raise Refused(f"no move of plan {plan.name} is prepared, or all are completed", cure="cutover prepare")
     known = [move.name for move in plan.moves]
     for name in names or ():
         if name not in known:

@@ -17,8 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 def key_text(key: Sequence[str]) -> str:
     """A key as it is printed."""
     if not all(part.isprintable() for part in key):
-        return json.dumps(list(key), separators=(",", ":"))
+        return f"[{','.join(map(_json_part, key))}]"
     return ",".join(_part(part) for part in key)
+
+
+def _json_part(part: str) -> str:
+    """A string of JSON in which all that prints is as it is."""
+    return "".join(
+        each if each.isprintable() else json.dumps(each)[1:-1] for each in json.dumps(part, ensure_ascii=False)
+    )
 
 
 def _part(part: str) -> str:

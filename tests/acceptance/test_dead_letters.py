@@ -92,6 +92,7 @@ def test_a_discarded_letter_keeps_its_reason(tour: Cli, dsn: str) -> None:
         numbers = [str(each["id"]) for each in found]
         assert "--reason" in tour.run("dead-letters", "discard", *numbers, code=2).err
         assert "no dead letter 999999" in tour.run("dead-letters", "show", "999999", code=2).said
+        assert f"no dead letter {1 << 63}" in tour.run("dead-letters", "retry", str(1 << 63), code=2).said
         gone = tour.run("dead-letters", "discard", *numbers, "--reason", "too dear", "--json").document
         assert sorted(map(str, gone["discarded"])) == sorted(numbers)
         shown = tour.run("dead-letters", "show", numbers[0], "--json").document

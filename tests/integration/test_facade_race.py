@@ -14,6 +14,7 @@ import cutover.views
 from cutover.doctor import _facades
 from cutover.facade import facade_columns, replace
 from cutover.flip import flip, flip_back
+from cutover.flip_report import FlipReport
 from cutover.gate import GateClosed
 from cutover.views import ViewsReport, install_views
 from sql.connection import Connection, connect
@@ -111,6 +112,20 @@ def test_a_changed_mapping_is_refused_when_a_flip_comes_while_prepare_waits(worl
     refused = preparing.join()
     assert isinstance(refused, Refused)
     assert "has changed while 100 %" in str(refused)
+
+
+def test_a_way_back_is_gone_behind_a_flip_that_came_first(world: Prepared) -> None:
+    """It is always open, and who goes it at night does not want to be told to try again."""
+    with connect(world.dsn, "long") as long, long.transaction():
+        long.execute(PRICE_OF)
+        reports: list[FlipReport | None] = []
+        flipping = Background(lambda: reports.append(flip_back(world.dsn, world.plan.name, "part", "legacy")))
+        wait_until_looking(world)
+        world.conn.execute("UPDATE cutover.move SET side = 'legacy', percent = 50 WHERE move = 'part'")
+    assert flipping.join() is None
+    assert [(each.before_percent, each.percent) for each in reports if each] == [(50, 0)]
+    assert world.value("SELECT percent FROM cutover.move WHERE move = 'part'") == 0
+    assert world.value(PRICE_OF) is not None
 
 
 def test_a_flip_does_not_put_back_a_facade_that_prepare_made_while_it_waited(world: Prepared) -> None:
