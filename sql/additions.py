@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +38,9 @@ class Additions:
         return self.columns.get(table, {})
 
 
-def read_additions(text: str, file: str | None = None) -> Additions:
-    """Read a ddl; statements that add nothing to a table are passed over. Raises PlanError when it is not SQL."""
+def read_additions(text: str, file: str | None = None, there: Collection[Name] = ()) -> Additions:
+    """Read a ddl; statements that add nothing to a table are passed over, and CREATE TABLE of one that is `there`: it
+    has what it has by now. Raises PlanError when it is not SQL."""
     try:
         statements = parser.parse_sql(text)
     except parser.ParseError as error:
@@ -53,7 +55,7 @@ def read_additions(text: str, file: str | None = None) -> Additions:
         elif isinstance(node, ast.CreateStmt) and node.relation.schemaname:
             name = Name(node.relation.schemaname, node.relation.relname)
             found.created.add(name)
-            for element in node.tableElts or ():
+            for element in () if name in there else node.tableElts or ():
                 _definition(name, element, found)
         elif isinstance(node, ast.IndexStmt) and node.unique and node.whereClause is None and node.relation.schemaname:
             columns = [element.name for element in node.indexParams]

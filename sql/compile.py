@@ -61,10 +61,10 @@ def compile_plan(conn: Connection, folder: PlanFolder, *, sample: bool = False, 
 
 def understand(conn: Connection, file: str, spec: MoveSpec, aggregates: frozenset[str]) -> Understood:
     """Everything about one move that the catalog and the text tell. Raises PlanError."""
-    additions = read_additions(spec.ddl.text, spec.ddl.file) if spec.ddl else Additions()
     mentioned = tables_of(spec.mapping.text, spec.mapping.file)
     facade = {spec.facade} if spec.facade else set()
     tables = read_tables(conn, {*mentioned, spec.target, *facade})
+    additions = read_additions(spec.ddl.text, spec.ddl.file, tables) if spec.ddl else Additions()
     _refuse_unknown(conn, file, spec, mentioned, tables, additions)
     types = read_types(conn, (column for table in tables.values() for column in table.columns))
     shapes = {name: shape(tables[name], types, additions) for name in mentioned}

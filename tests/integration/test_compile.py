@@ -202,6 +202,17 @@ def test_an_annotation_that_a_mapping_reads_is_refused(bench: Bench, column: str
         assert "price of w.fact, which the move m reads, is written by the annotation of m" in message
 
 
+def test_a_column_of_the_target_that_was_renamed_is_missing(bench: Bench) -> None:
+    """Whatever the CREATE TABLE says that once made it: the table is there."""
+    ddl = "CREATE TABLE IF NOT EXISTS w.stock (id int PRIMARY KEY, sku text, price numeric(10,2), label varchar(20));"
+    plan = PLAN + 'ddl = "ddl.sql"\n'
+    assert codes(bench.compile(plan, ddl=ddl)) == []
+    bench.run("ALTER TABLE w.stock RENAME COLUMN label TO labelled")
+    assert "label" in bench.find("missing-target-column", plan=plan, ddl=ddl).message
+    added = ddl + "ALTER TABLE w.stock ADD COLUMN IF NOT EXISTS label varchar(20);"
+    assert codes(bench.compile(plan, ddl=added)) == []
+
+
 def test_a_missing_target_column_is_refused_with_the_statement(bench: Bench) -> None:
     found = bench.find("missing-target-column", mapping=MAPPING.replace("f.label", "f.label, f.price AS cost"))
     assert (found.severity, found.file, found.line, found.move) == ("block", "m.sql", 1, "m")
