@@ -137,7 +137,7 @@ def _compile(conn: Connection, folder: PlanFolder) -> tuple[Plan | None, list[Pr
         Problem(
             "broken",
             why,
-            f"{name} cannot be understood as it was prepared: it stands still",
+            f"{name} cannot be understood as it was prepared: it stands still, or will once its processes begin anew",
             _PREPARE_HEAL,
             name,
             _MISSING,
