@@ -174,7 +174,7 @@ def _clean(state: _State) -> Check:
 
 
 def _current(state: _State, max_lag_ms: float, max_lag_bytes: int) -> Check:
-    if state.lag_ms is None or state.lag_bytes is None:
+    if state.lag_ms is None or state.lag_bytes is None or state.applied_lsn == "0/0":
         return Check("lag", False, "nothing has been applied yet: cutover run, or capture and consume")
     why = f"{state.lag_ms:.0f} ms and {bytes_text(state.lag_bytes)} behind, applied to {state.applied_lsn}"
     ok = state.lag_ms <= max_lag_ms and state.lag_bytes <= max_lag_bytes

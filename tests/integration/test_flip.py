@@ -79,6 +79,7 @@ CLOSED = {
         "dead letters",
     ),
     "late": ("UPDATE cutover.position SET applied_time = now() - interval '1 minute' WHERE partition = 1", "lag"),
+    "nothing applied": ("UPDATE cutover.position SET applied_lsn = '0/0' WHERE partition = 1", "lag"),
     "gap": ("UPDATE cutover.plan SET gap = 'lost'", "gap"),
     "halted": ("UPDATE cutover.move SET halted = 'truncated'", "running"),
     "target emptied": (f"TRUNCATE {PART.sql}", "reconciled"),
