@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import psycopg
+import pytest
 
+from reconcile import arrival
 from reconcile.document import ReconcileDocument
 from reconcile.run import reconcile
 from sql.connection import connect, own
@@ -112,12 +114,21 @@ class Ground:
             for statement in each.harmless[begin:end]:
                 each.plant(self.rig, dice, statement)
 
-    def reconcile(self, dice: random.Random, timeout: float = 30.0) -> ReconcileDocument:
+    def reconcile(self, dice: random.Random, timeout: float = 90.0) -> ReconcileDocument:
+        """How long a stream may stand still before it is given up is not asked here: consumers come and go, on a machine
+        that may have too much to do."""
         rig = self.rig
-        return reconcile(
-            rig.dsn, rig.plan, None, rig.log,
-            chunk_rows=dice.choice((10, 100, 1000)), listed=LISTED, timeout=timeout, record=False,
-        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as patient:
+            patient.setattr(arrival, "_PATIENCE", timeout)
+            return reconcile(
+                rig.dsn, rig.plan, None, rig.log,
+                chunk_rows=dice.choice((10, 100, 1000)), listed=LISTED, timeout=timeout, record=False,
+            )  # fmt: skip
+
+
+def told(seed: str, document: ReconcileDocument) -> str:
+    """What a run said, for the message of a test that fails."""
+    return f"{seed}: {[(each.verdict, each.rows, each.findings, each.sentence) for each in document.moves]}"
 
 
 def exactly_what_was_planted_is_drift(ground: Ground, ends: Sequence[int | None] = (0, 1, 5, None)) -> None:
@@ -139,13 +150,9 @@ def exactly_what_was_planted_is_drift(ground: Ground, ends: Sequence[int | None]
     for begin, end in pairwise((0, *ends)):
         ground.plant(dice, begin, end)
         document = ground.reconcile(dice)
-        assert ground.drifted(document) == ground.planted(), (
-            seed,
-            [(r.verdict, r.rows, r.findings) for r in document.moves],
-        )
-        assert {report.move: report.rows.unresolved for report in document.moves} == dict.fromkeys(ground.fields, 0), (
-            seed
-        )
+        assert ground.drifted(document) == ground.planted(), told(seed, document)
+        unresolved = {report.move: report.rows.unresolved for report in document.moves}
+        assert unresolved == dict.fromkeys(ground.fields, 0), told(seed, document)
         assert all(report.rows.compared >= len(ground.fields[report.move].quiet) for report in document.moves), seed
     assert rig.stop(consumers) == []
 
@@ -155,7 +162,8 @@ def exactly_what_was_planted_is_drift(ground: Ground, ends: Sequence[int | None]
     for report in document.moves:
         assert ground.fields[report.move].planted <= {tuple(each.key) for each in report.differences}, seed
     rig.consume()
-    assert ground.drifted(ground.reconcile(dice)) == ground.planted(), seed
+    document = ground.reconcile(dice)
+    assert ground.drifted(document) == ground.planted(), told(seed, document)
     errors = rig.stop()
     assert errors == [], errors
     assert ground.killed, seed
