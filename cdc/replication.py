@@ -125,6 +125,9 @@ class ReplicationStream:
         message = message or self.pgconn.get_error_message().strip()
         if "replication slot" in message and ("invalidat" in message or "obsolete" in message):
             return Gap(f"the slot was lost: {message}", cure="cutover heal")
+        state = result.error_field(pq.DiagnosticField.SQLSTATE) if result is not None else None
+        if state == b"42704":  # undefined_object: the publication, at some WAL that every session comes to again
+            return Gap(f"the slot cannot be read: {message}", cure="cutover heal")
         return Unreachable(f"the replication stream ended: {message or 'the server closed it'}")
 
     def end(self) -> None:

@@ -248,6 +248,20 @@ def test_c10_a_publication_that_was_dropped_is_found(world: World, running: bool
     world.healed("cutover prepare\ncutover heal")
 
 
+@pytest.mark.parametrize("server", ["pg15"], indirect=True)
+@SQLITE
+def test_c10_a_slot_that_cannot_be_decoded_is_a_gap(world: World) -> None:
+    """Healed by an older version, which left the slot as it was: capture says so, and does not try again for ever."""
+    world.stream()
+    world.rig.conn.execute(f"DROP PUBLICATION {world.rig.plan.publication}".encode())
+    write(world.rig, 4)
+    world.cli.run("prepare", code=None)
+    world.rig.conn.execute("UPDATE cutover.plan SET gap = NULL, gap_since = NULL")
+    world.refused(["capture"])
+    assert world.cli.run("status", "--json").document["slot"]["gap"].startswith("the slot cannot be read")
+    world.healed("cutover heal")
+
+
 @ONE
 @SQLITE
 def test_l2_a_log_file_that_was_removed_is_found_at_start(world: World) -> None:
