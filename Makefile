@@ -26,7 +26,7 @@ lint: .venv/.test
 bench: .venv/.bench
 	.venv/bin/python -m bench $(ARGS)
 
-# About ten minutes of random faults; ARGS="--seed 7 --seconds 60 --log kafka" for others.
+# About ten minutes of random faults, at least 200 of them; ARGS="--seed 7 --seconds 60 --log kafka" for others.
 chaos: .venv/.test
 	.venv/bin/python -m tests.chaos $(ARGS)
 

@@ -19,24 +19,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="default: a random one")
     parser.add_argument("--seconds", type=float, default=540, help="of faults, over all logs (default %(default)s)")
     parser.add_argument("--faults", type=int, default=300, help="at most, over all logs (default %(default)s)")
+    parser.add_argument(
+        "--least", type=int, default=200, help="go on for them, half as long again at most (default %(default)s)"
+    )
     parser.add_argument("--log", choices=(*LOGS, "both"), default="both")
     parser.add_argument("--postgres", type=int, choices=(15, 18), default=15)
     parser.add_argument("--only", default="", help="faults whose names contain this")
     given = parser.parse_args()
     logs = LOGS if given.log == "both" else (given.log,)
+    count, seconds, least = given.faults // len(logs), given.seconds / len(logs), given.least // len(logs)
     print(f"seed {given.seed}", flush=True)
     outcomes = []
     for log in logs:
         print(f"chaos over {log}, PostgreSQL {given.postgres}", flush=True)
-        count, seconds = given.faults // len(logs), given.seconds / len(logs)
-        outcomes.append(run(log, given.seed, count, seconds, given.postgres, given.only, _say))
+        outcomes.append(run(log, given.seed, count, seconds, given.postgres, given.only, _say, least))
         print(render(outcomes[-1]), flush=True)
     failed = [each for each in outcomes if not each.ok]
     for each in failed:
-        count, seconds = given.faults // len(logs), given.seconds / len(logs)
         print(
             f"FAILED. Again: make chaos ARGS='--seed {each.seed} --log {each.log} --faults {count}"
-            f" --seconds {seconds:g} --postgres {given.postgres}{f' --only {given.only!r}' if given.only else ''}'"
+            f" --seconds {seconds:g} --least {least} --postgres {given.postgres}{f' --only {given.only!r}' if given.only else ''}'"
         )
     print(
         f"{sum(sum(each.faults.values()) for each in outcomes)} faults, lost {sum(len(each.lost) for each in outcomes)}"
