@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from cdc import beginning, rows
 from cdc.log import Log, LogWriter
@@ -68,7 +69,7 @@ def _run(
     progress: Progress | None,
     restart: bool,
 ) -> int:
-    done, total, cursor = _begin(conn, move, restart)
+    done, total, cursor, began = _begin(conn, move, restart)
     touched = 0
     reader = RowReader(conn, move) if move.backfill == "rows" else None
     order = one_order(conn, move, *render.key_readers(move))
@@ -79,7 +80,7 @@ def _run(
     while not stop.is_set():
         keys = _chunk(conn, move, cursor, order)
         if not keys:
-            touch(writer, move, dead_letters.open_keys(conn, move))
+            touch(writer, move, dead_letters.open_keys(conn, move, began))
             if reader is not None:
                 rows.mark(writer, move, reader.now(), "end")
             _durable(writer)
@@ -114,7 +115,8 @@ def _durable(writer: LogWriter) -> None:
         raise Unreachable("the log does not acknowledge touches")
 
 
-def _begin(conn: Connection, move: Move, restart: bool) -> tuple[int, int, tuple[str, ...] | None]:
+def _begin(conn: Connection, move: Move, restart: bool) -> tuple[int, int, tuple[str, ...] | None, datetime]:
+    """Keys touched before, keys expected, where to go on, and the server's time."""
     with own(conn):
         row = conn.execute(
             load("consume/backfill_begin"),
@@ -127,7 +129,7 @@ def _begin(conn: Connection, move: Move, restart: bool) -> tuple[int, int, tuple
         ).fetchone()
     if row is None:
         raise Refused(f"{move.name} is not prepared", cure="cutover prepare")
-    return int(row[0]), int(row[1]), tuple(row[2]) if row[2] is not None else None
+    return int(row[0]), int(row[1]), tuple(row[2]) if row[2] is not None else None, row[3]
 
 
 def _estimate(conn: Connection, move: Move) -> int:

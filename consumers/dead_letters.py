@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 
@@ -86,9 +87,10 @@ def waiting(conn: Connection, move: Move, keys: Sequence[Key]) -> dict[int, Key]
     return {number: key for number, key in ((number, tuple(each)) for number, each in rows) if key in asked}
 
 
-def open_keys(conn: Connection, move: Move) -> list[Key]:
-    """The keys of all open letters. A key that neither side has any more is in nobody's list of keys but this."""
-    rows = conn.execute(load("consume/open_letters"), (move.plan, move.name, len(move.key))).fetchall()
+def open_keys(conn: Connection, move: Move, before: datetime) -> list[Key]:
+    """The keys of all open letters that were last tried before a moment. A key that neither side has any more is in
+    nobody's list of keys but this."""
+    rows = conn.execute(load("consume/open_letters"), (move.plan, move.name, before, len(move.key))).fetchall()
     return [tuple(key) for (key,) in rows]
 
 

@@ -7,4 +7,4 @@ SELECT m.plan, m.move, %(total)s FROM cutover.move m WHERE m.plan = %(plan)s AND
        total = CASE WHEN %(restart)s OR b.finished_at IS NOT NULL THEN excluded.total
                     ELSE greatest(excluded.total, b.total) END,
        finished_at = NULL, offsets = NULL
-RETURNING done, total, cursor
+RETURNING done, total, cursor, now()

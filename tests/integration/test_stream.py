@@ -262,6 +262,22 @@ def test_a6_a_letter_that_has_no_key_of_the_move_holds_no_backfill_up(running: R
     assert running.differences() == {}
 
 
+def test_a6_a_letter_of_a_backfill_that_was_cut_short_is_asked_for_when_it_goes_on(running: Rig) -> None:
+    """Its key came by before the end of the first run, and has left since: no list of keys names it any more."""
+    (move,) = [each for each in running.plan.moves if each.name == "price"]
+    stop = threading.Event()
+    stop.set()
+    assert backfill(running.dsn, running.plan, move, running.log, stop) == 0  # it has begun, and no more
+    running.conn.execute(
+        'INSERT INTO cutover.dead_letter (plan, move, key, partition, "offset", sqlstate, message)'
+        " VALUES (%s, 'price', ARRAY['x', 'gone'], 0, 0, '22003', 'in the first run')",
+        (running.name,),
+    )
+    running.backfill("price")
+    running.drain()
+    assert one(running, "SELECT state, attempts FROM cutover.dead_letter") == ("resolved", 1)
+
+
 def test_a11_no_value_is_in_a_dead_letter(running: Rig) -> None:
     """Conversion errors and errors of triggers quote values; what is stored does not."""
     items(running, 1)
