@@ -161,6 +161,9 @@ def own(conn: Connection) -> Iterator[Connection]:
         yield conn
 
 
+_MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn psycopg's errors into this project's tree at the edge of a command."""
@@ -170,5 +173,8 @@ def translated() -> Iterator[None]:
         raise Busy(str(error).strip()) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(f"PostgreSQL refuses: {str(error).strip()}", cure="grant it, or use another role") from error
+    except _MISSING as error:  # dropped or renamed since the plan was prepared
+        said = error.diag.message_primary or str(error).strip()
+        raise Refused(f"something that the plan names is not there: {said}", cure="cutover doctor") from error
     except psycopg.OperationalError as error:
         raise unreachable(error) from error

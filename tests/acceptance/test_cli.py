@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import conninfo
 
@@ -211,3 +212,14 @@ def test_before_prepare_everything_says_so(tour: Cli) -> None:
         ran = tour.run(*command, code=5)
         assert "cutover prepare" in ran.said, command
     assert "cutover prepare" in json.dumps(tour.run("doctor", "--json", code=5).document)
+
+
+@pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
+def test_a_column_that_was_renamed_since_is_named_with_the_command_that_helps(tour: Cli, dsn: str) -> None:
+    tour.run("prepare", "--set-identity")
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute('ALTER TABLE "Lager".product RENAME COLUMN price TO amount')
+    refused = tour.run("reconcile", code=5)
+    assert "price" in refused.said
+    assert "does not exist" in refused.said
+    assert refused.messages[-1]["cure"] == "cutover doctor"
