@@ -11,7 +11,7 @@ import psycopg
 
 from cdc.frame import Frame
 from cdc.tail import set_back
-from consumers import dead_letters, positions, too_long
+from consumers import column_at_fault, dead_letters, positions
 from consumers.dead_letters import Key, Letter
 from consumers.echo import Echo
 from consumers.exchange import TAKEN, Exchange
@@ -144,7 +144,7 @@ class Converger:
                 self._echo.wrote()
             faultpoints.reached("consume.before-commit")
             if last:
-                result.letters = too_long.named(self.conn, batch.move, result.letters)
+                result.letters = column_at_fault.named(self.conn, batch.move, result.letters)
                 dead_letters.record(self.conn, batch.move, [*result.letters, *done.letters])
                 if batch.note is not None:
                     batch.note(self.conn, result.plus(done))

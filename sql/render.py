@@ -274,6 +274,12 @@ def too_long(move: Move, columns: Sequence[TargetColumn], limit: int) -> str:
     return _parameterised(f"WITH {_mapping_rows(move, columns)}\nSELECT ARRAY[{key}], {tests} FROM v")
 
 
+def alone(move: Move, column: TargetColumn) -> str:
+    """Read one column of the mapping for the given keys and convert it to the target's type, for what it raises."""
+    value = f"v.{quote(column.name)}::{column.type}"
+    return _parameterised(f"WITH {_mapping_rows(move, (column,))}\nSELECT count({value}) FROM v")
+
+
 def look(move: Move, key: Sequence[str]) -> str:
     """A statement for a person: the row of one key on both sides, one above the other."""
     names = ", ".join(quote(column.name) for column in (*move.key, *move.written))
