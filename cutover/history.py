@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cdc import pgoutput, rows
 from cdc.frame import CHANGES, ROWS, TOUCH, Frame
@@ -17,7 +17,7 @@ from cdc.replication import lsn_text
 from cdc.router import encode_key, partition_of
 from consumers.reading import Reading
 from sql.errors import UsageError
-from sql.layout import Fitting
+from sql.layout import Fitting, visible
 from sql.mask import MASKED
 from sql.model import Move
 from sql.names import quote
@@ -229,15 +229,13 @@ def render(versions: Sequence[Version]) -> Fitting:
             f"{each.partition}:{each.offset}",
             each.source or "",
             each.operation + (" (key moved)" if each.moved else ""),
-            escape("\n".join(_cell(value, each.operation) for value in each.values)),
+            Text("\n").join(map(_cell, each.values)),
         )
     return Fitting(table)
 
 
-def _cell(value: Value, operation: str) -> str:
-    column = quote(value.column)
-    if value.unchanged:
-        return f"{column}: {_UNCHANGED}" if value.value is None else f"{column}: {value.value} {_UNCHANGED}"
-    shown = "NULL" if value.value is None else repr(value.value)[1:-1] if value.value else "''"
-    mark = "* " if value.changed else ""
-    return f"{mark}{column}: {shown}"
+def _cell(value: Value) -> Text:
+    column = f"{'* ' if value.changed and not value.unchanged else ''}{quote(value.column)}: "
+    if not value.unchanged:
+        return Text.assemble(column, visible(value.value))
+    return Text.assemble(column, *(() if value.value is None else (visible(value.value), " ")), _UNCHANGED)

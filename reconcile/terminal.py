@@ -13,11 +13,11 @@ from reconcile.document import Cell, Difference, InvariantResult, MoveReport, Re
 from reconcile.scope import words
 from sql.counted import counted, staying
 from sql.keys import key_text
-from sql.layout import Fitting
+from sql.layout import Fitting, visible
 from sql.names import quote
 
-_COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _LONGEST = 60  # characters of a value
+_COLOUR: dict[Verdict, str] = {"match": "green", "lag": "yellow", "unresolved": "yellow", "drift": "bold red"}
 _MOST_CELLS = 40
 _EXAMPLES = 5  # keys of which there is nothing to show but a reason
 _MOST_ACCEPTED = 10
@@ -40,20 +40,6 @@ def render(report: MoveReport) -> RenderableType:
     if report.differences:  # the verdict again, where it has scrolled away
         parts.append(Text.assemble("  ", (report.verdict.upper(), _COLOUR[report.verdict]), "  ", report.sentence))
     return Padding(Group(*parts), (0, 0, 1, 0))
-
-
-def visible(value: str | None) -> Text:
-    """A value so that NULL, the empty text and blanks at its ends can be told apart."""
-    if value is None:
-        return Text("NULL", style="dim italic")
-    if value == "":
-        return Text("''", style="dim")
-    shown = value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
-    body = shown.strip(" ")
-    lead = len(shown) - len(shown.lstrip(" "))
-    text = Text("␠" * lead, style="dim")
-    text.append("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in body), style="default")
-    return text.append("␠" * (len(shown) - lead - len(body)), style="dim")
 
 
 def _covered(report: MoveReport) -> RenderableType:
@@ -167,7 +153,7 @@ def _add(table: Table, difference: Difference) -> int:
 def _shown(cell: Cell, value: str | None) -> Text:
     """One side of a cell; of a masked one how it differs, and no value."""
     if cell.masked is None or value is None:
-        return visible(value)
+        return visible(value, _LONGEST)
     return Text(f"{value} {cell.masked}", style="dim")
 
 
@@ -180,7 +166,9 @@ def _invariants(report: MoveReport) -> RenderableType | None:
     for result in report.invariants:
         sides = (result.legacy, result.consolidated)
         table.add_row(
-            escape(result.name), _holds(result), *(visible(None if side is None else str(side)) for side in sides)
+            escape(result.name),
+            _holds(result),
+            *(visible(None if side is None else str(side), _LONGEST) for side in sides),
         )
     return Fitting(table)
 

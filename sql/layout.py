@@ -12,6 +12,20 @@ from rich.text import Text
 _UNBOUNDED = 100_000  # columns
 
 
+def visible(value: str | None, longest: int | None = None) -> Text:
+    """A value so that NULL, the empty text and blanks at its ends can be told apart; cut where it is longer."""
+    if value is None:
+        return Text("NULL", style="dim italic")
+    if value == "":
+        return Text("''", style="dim")
+    shown = value if longest is None or len(value) <= longest else value[: longest - 1] + "…"
+    body = shown.strip(" ")
+    lead = len(shown) - len(shown.lstrip(" "))
+    text = Text("␠" * lead, style="dim")
+    text.append("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in body), style="default")
+    return text.append("␠" * (len(shown) - lead - len(body)), style="dim")
+
+
 class Fitting:
     """What prints as the table, or below its width as lines of `title  value`, a blank line between two rows."""
 

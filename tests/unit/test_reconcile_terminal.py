@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from reconcile.document import Cell, Difference, InvariantResult, MoveReport, ReconcileDocument, Rows
-from reconcile.terminal import show, visible
+from reconcile.terminal import show
+from sql.layout import visible
 
 
 def _shown(report: MoveReport) -> str:
@@ -24,7 +25,7 @@ def test_null_empty_and_trailing_blanks_can_be_told_apart() -> None:
 
 
 def test_a_long_value_is_shortened() -> None:
-    assert len(visible("x" * 1000).plain) == 60
+    assert len(visible("x" * 1000, 60).plain) == 60
 
 
 def test_drift_names_the_key_both_values_and_the_invariant() -> None:
