@@ -129,9 +129,9 @@ def _collect_rarely() -> None:
 def captured(it: Capture) -> dict[str, tuple[str, int]]:
     """A capture's own counts, each with its help."""
     return {
-        "capture_changes": ("Changes read from WAL since the process started", it.changes),
-        "capture_frames": ("Frames appended to the log since the process started", it.frames),
-        "capture_bytes": ("Bytes of these frames", it.bytes),
+        "capture_changes": ("Changes read from WAL since the process started", it.totals.changes),
+        "capture_frames": ("Frames appended to the log since the process started", it.totals.frames),
+        "capture_bytes": ("Bytes of these frames", it.totals.bytes),
     }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from psycopg import conninfo
 
-from cdc import advance, backlog, capture, frame, turn
+from cdc import advance, backlog, capture, confirming, frame, turn
 from cdc.capture import Session
 from cdc.control import Control
 from cdc.replication import ReplicationStream, lsn_number
@@ -107,7 +107,7 @@ def test_a_slot_that_takes_long_to_move_holds_nothing_up(rig: Rig, monkeypatch: 
     held = "SELECT pg_advisory_lock_shared(4711), pg_catalog.pg_replication_slot_advance({slot}, {lsn})"
     monkeypatch.setattr(advance, "_ADVANCE", held)
     for name in ("ADVANCE", "CONFIRM_BUSY", "CONFIRM_IDLE"):
-        monkeypatch.setattr(capture, name, 0.0)
+        monkeypatch.setattr(confirming, name, 0.0)
     monkeypatch.setattr(backlog, "FIRST", 500)
     monkeypatch.setattr(backlog, "GROWTH", 1)
     stood = rig.conn.execute(

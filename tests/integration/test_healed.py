@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cdc import capture
+from cdc import capture, confirming
 from consumers import worker
 from cutover.heal import heal as heal_with
 from sql.files import load
@@ -63,8 +63,9 @@ def test_c10_what_an_old_session_of_capture_leaves_out_is_not_said_to_be_applied
 ) -> None:
     """Between a heal and the moment in which capture sees it: here that moment does not come until the test says so."""
     swap(rig)
-    for name in ("WATCH", "CONFIRM_BUSY", "CONFIRM_IDLE"):
-        monkeypatch.setattr(capture, name, 3600.0)
+    monkeypatch.setattr(capture, "WATCH", 3600.0)
+    for name in ("CONFIRM_BUSY", "CONFIRM_IDLE"):
+        monkeypatch.setattr(confirming, name, 3600.0)
     rig.prepare()
     heal(rig)
     rig.conn.execute("UPDATE shop.item_state SET state = 'after the heal'")

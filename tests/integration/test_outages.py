@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cdc import capture, frame
+from cdc import confirming, frame
 from cdc.sqlite_writer import SqliteWriter
 from tests.integration.rig import Rig, shop
 from tests.services.databases import fresh_database
@@ -175,7 +175,7 @@ def test_c1_the_slot_follows_an_idle_database(
     dsn: str, plan_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing that is published changes; other WAL is written; the slot lets it go, and only to what is safe."""
-    monkeypatch.setattr(capture, "CONFIRM_IDLE", 0.5)
+    monkeypatch.setattr(confirming, "CONFIRM_IDLE", 0.5)
     with shop(dsn, plan_name, f"sqlite:///{tmp_path / 'log.db'}", tmp_path) as rig:
         rig.capture()
         rig.conn.execute("CREATE TABLE shop.unrelated AS SELECT generate_series(1, 100000) n")
@@ -191,8 +191,8 @@ def test_c1_nothing_is_confirmed_that_the_log_has_not_acknowledged(
     dsn: str, plan_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A log that takes frames and never acknowledges them: the slot stays where it was, keepalives or not."""
-    monkeypatch.setattr(capture, "CONFIRM_IDLE", 0.2)
-    monkeypatch.setattr(capture, "CONFIRM_BUSY", 0.2)
+    monkeypatch.setattr(confirming, "CONFIRM_IDLE", 0.2)
+    monkeypatch.setattr(confirming, "CONFIRM_BUSY", 0.2)
     with shop(dsn, plan_name, f"sqlite:///{tmp_path / 'log.db'}", tmp_path) as rig:
         write(rig)
         row = rig.conn.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc import capture, frame
+from cdc import confirming, frame, sorter
 from tests.integration.rig import Rig, shop
 
 ONE = pytest.mark.parametrize(("server", "log_address"), [("pg18", "sqlite")], indirect=True, ids=["pg18-sqlite"])
@@ -33,9 +33,9 @@ def test_l2_what_a_partition_reaches_never_falls_back(
 ) -> None:
     """A watermark reaches beyond the last commit. So must the frames of a transaction that is not read whole: the slot may
     have been told of the watermark, and after a crash a log whose end reaches less would look as if it had lost it."""
-    monkeypatch.setattr(capture, "FRAME_BYTES", 2_000)
+    monkeypatch.setattr(sorter, "FRAME_BYTES", 2_000)
     for interval in ("CONFIRM_BUSY", "CONFIRM_IDLE"):
-        monkeypatch.setattr(capture, interval, 3600.0)  # capture's own commits would move the last commit on
+        monkeypatch.setattr(confirming, interval, 3600.0)  # capture's own commits would move the last commit on
     with shop(dsn, plan_name, log_address, tmp_path) as rig:
         running = rig.capture()
         rig.conn.execute("INSERT INTO shop.item (id, name) SELECT gen_random_uuid(), 'x' FROM generate_series(1, 50)")
