@@ -6,6 +6,7 @@ Select with -k: "pg15", "pg18", "sqlite", "kafka" are parts of the tests' names.
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from tests.services.topics import delete_topics_of
 VERSIONS = {"pg15": 15, "pg18": 18}
 SERVICES = pytest.StashKey[Services]()
 TOLD = pytest.StashKey[set[str]]()
+
+
+def pytest_configure() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so would all that the tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
