@@ -97,7 +97,7 @@ class Supervisor:
             if not child.refused:
                 _LOG.error("%s was refused; asking again every %.0f s", child.name, _REFUSED)
             child.refused, child.due = True, now + _REFUSED
-            if not all(each.refused for each in self.children if not each.aside):
+            if not all(each.refused and not each.alive() for each in self.children if not each.aside):
                 return None
             _LOG.error("every process was refused, so this one ends: cutover doctor says why; then start it again")
             return code

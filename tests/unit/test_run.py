@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cutover import run
 from cutover.run import Child, Supervisor
 
 PYTHON = (sys.executable, "-c")
@@ -67,6 +68,30 @@ def test_one_refused_leaves_the_others_running(tmp_path: Path, code: int) -> Non
     thread.join(20)
     assert result == [0]
     assert supervisor.restarts == 0
+
+
+def test_one_that_runs_again_after_a_refusal_is_left_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Healed, it counts as refused no longer when the others are."""
+    monkeypatch.setattr(run, "_REFUSED", 0.1)
+    marks = tmp_path / "out"
+    healed = (
+        "import os, time; again = 'asked' in open(os.environ['OUT']).read();"
+        f"{SAY.format(text='asked')}; again or os._exit(5); {SAY.format(text='well')}; time.sleep(60)"
+    )
+    later = (
+        "import os, time\nwhile 'well' not in open(os.environ['OUT']).read(): time.sleep(0.02)\n"
+        f"{SAY.format(text='refused')}\nraise SystemExit(5)"
+    )
+    supervisor, _ = supervise(tmp_path, healed, later)
+    stop = threading.Event()
+    result: list[int] = []
+    thread = threading.Thread(target=lambda: result.append(supervisor.run(stop)))
+    thread.start()
+    wait_for(lambda: marks.read_text().count("refused") >= 2 or not thread.is_alive())
+    assert thread.is_alive()
+    stop.set()
+    thread.join(20)
+    assert result == [0]
 
 
 STOPPABLE = """
