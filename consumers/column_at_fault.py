@@ -24,8 +24,8 @@ def named(conn: Connection, move: Move, letters: Sequence[Letter]) -> list[Lette
     that PostgreSQL named, or read and converted alone it raises the same SQLSTATE.
 
     Within the caller's transaction, which goes on whatever becomes of it. Two columns, or none (a trigger wrote
-    elsewhere, a join of the mapping fails, the row has changed since): no column is named, as nothing says which it
-    was.
+    elsewhere, the key, a condition or a join of the mapping fails, the row has changed since): no column is named, as
+    nothing says which it was.
     """
     too_long: dict[str, list[Key]] = {}
     failing: dict[str, list[Key]] = {}
@@ -64,21 +64,22 @@ def _measured(conn: Connection, move: Move, type_: str, keys: Sequence[Key]) -> 
 
 def _tried(conn: Connection, move: Move, state: str, keys: Sequence[Key]) -> dict[Key, str]:
     """By key, the one column that raises this SQLSTATE. Most columns are fine for all keys at once."""
-    suspects = [column for column in move.written if _fails(conn, move, column, state, keys)]
+    suspects = [column for column in move.written if _fails(conn, move, (column,), state, keys)]
     if not suspects:
         return {}
-    return _only(
-        (key, column.name)
-        for key in keys[: max(1, _TRIALS // len(suspects))]
-        for column in suspects
-        if _fails(conn, move, column, state, [key])
-    )
+    found: dict[Key, str] = {}
+    keyless = _fails(conn, move, (), state, keys)  # of a key that fails without any column, each would seem to be it
+    for key in keys[: max(1, _TRIALS // len(suspects))]:
+        if keyless and _fails(conn, move, (), state, [key]):
+            continue
+        found |= _only((key, column.name) for column in suspects if _fails(conn, move, (column,), state, [key]))
+    return found
 
 
-def _fails(conn: Connection, move: Move, column: TargetColumn, state: str, keys: Sequence[Key]) -> bool:
+def _fails(conn: Connection, move: Move, columns: Sequence[TargetColumn], state: str, keys: Sequence[Key]) -> bool:
     try:
         with conn.transaction():
-            conn.execute(render.alone(move, column).encode(), render.key_parameters(keys, len(move.key)))
+            conn.execute(render.alone(move, columns).encode(), render.key_parameters(keys, len(move.key)))
     except psycopg.Error as error:
         if transient(error):
             raise
