@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consumers import column_at_fault
 from consumers.converge import Batch, Converger
 from consumers.dead_letters import Key
 from tests.integration.arena import arena
@@ -102,3 +103,9 @@ def lone(dsn: str, key: str) -> list[object]:
 @pytest.mark.parametrize("key", LONE_ROWS)
 def test_a6_a_lone_column_is_not_at_fault_for_what_fails_without_it(dsn: str, key: str) -> None:
     assert lone(dsn, key) == [LONE_ROWS[key][2]]
+
+
+def test_a6_a_letter_does_not_wait_for_the_name_of_its_column(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow mapping takes long for each trial, and the batch's positions stay locked."""
+    monkeypatch.setattr(column_at_fault, "_LONGEST", 0.0)
+    assert lone(dsn, "1") == [None]
