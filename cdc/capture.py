@@ -47,6 +47,7 @@ class Capture:
         self.beat = time.monotonic()  # when the loop turned last
         self.chapter = Chapter()
         self.watched: tuple[object, ...] | None = None  # of the plan in the control schema, when a session began
+        self.outdated = False  # the plan was prepared anew, and not read since
 
     def run(self, stop: threading.Event) -> None:
         """Capture until stopped. Raises Gap, Refused or Halted when going on would lose changes."""
@@ -55,14 +56,18 @@ class Capture:
     def _session(self, stop: threading.Event) -> None:
         while not stop.is_set():
             self.beat = time.monotonic()
+            if self.outdated:
+                if self.reload is not None:
+                    self.plan = self.reload()
+                self.outdated = False
+                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
+                logger.info("the plan was prepared anew or a move was healed; the stream starts again")
+                continue
             try:
                 Session(self).run(stop)
             except PlanChanged:
                 self.chapter.turned()
-                if self.reload is not None:
-                    self.plan = self.reload()
-                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
-                logger.info("the plan was prepared anew or a move was healed; the stream starts again")
+                self.outdated = True
             except Gap as gap:
                 self.chapter.tell(self.dsn, self.plan, gap)
                 raise
