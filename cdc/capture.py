@@ -47,6 +47,7 @@ class Capture:
         self.beat = time.monotonic()  # when the loop turned last
         self.chapter = Chapter()
         self.watched: tuple[object, ...] | None = None  # of the plan in the control schema, when a session began
+        self.outdated = False  # the plan was prepared anew, and not read since
 
     def run(self, stop: threading.Event) -> None:
         """Capture until stopped. Raises Gap, Refused or Halted when going on would lose changes."""
@@ -55,14 +56,18 @@ class Capture:
     def _session(self, stop: threading.Event) -> None:
         while not stop.is_set():
             self.beat = time.monotonic()
+            if self.outdated:
+                if self.reload is not None:
+                    self.plan = self.reload()
+                self.outdated = False
+                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
+                logger.info("the plan was prepared anew or a move was healed; the stream starts again")
+                continue
             try:
                 Session(self).run(stop)
             except PlanChanged:
                 self.chapter.turned()
-                if self.reload is not None:
-                    self.plan = self.reload()
-                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
-                logger.info("the plan was prepared anew or a move was healed; the stream starts again")
+                self.outdated = True
             except Gap as gap:
                 self.chapter.tell(self.dsn, self.plan, gap)
                 raise
@@ -91,10 +96,11 @@ class Session:
             try:
                 self.outbox = Outbox(self.router.all, self.control, writer, self.capture.totals, time.monotonic())
                 self.slot = Confirming(self.capture.dsn, self.plan.slot, self.control, self.outbox)
-                if waiting > backlog.WORTHWHILE and self.capture.by_portions:
+                behind = waiting > backlog.WORTHWHILE and self.capture.by_portions
+                if behind:
                     self._catch_up(stop)
                 if not stop.is_set():
-                    self._follow(stop)
+                    self._follow(stop, behind)
             except NoRoom as shortage:
                 self.capture.by_portions = False
                 why = str(shortage).splitlines()[0]
@@ -112,9 +118,10 @@ class Session:
         begun = time.monotonic()
         try:
             self._begin()  # the server decodes meanwhile
+            self.control.expire()
             self._loop(waiting, stop)
             self._settle(waiting, stop)
-            self.slot.move_whole(stop, self._beat)
+            self.slot.move_whole(stop, self._turn)
         finally:
             waiting.close()
             self.slot.close()
@@ -128,15 +135,16 @@ class Session:
 
     def _rest(self, pause: float, stop: threading.Event) -> bool:
         """Nothing is in hand, nothing is read; False once stopped."""
-        self._beat()
-        self._watch_at_times(self.capture.beat)
+        self._turn()
         return not stop.wait(pause)
 
-    def _follow(self, stop: threading.Event) -> None:
-        """Read the stream until stopped."""
+    def _follow(self, stop: threading.Event, behind: bool) -> None:
+        """Read the stream until stopped; `behind`: after a backlog."""
         stream = ReplicationStream(self.capture.dsn, self.plan.slot, self.plan.publication)
         self.capture.by_portions = True
         try:
+            if behind:
+                self.control.caught_up()
             self._begin()
             self._loop(stream, stop)
             self._settle(stream, stop)
@@ -195,7 +203,7 @@ class Session:
         self._watch_at_times(now)
         self._acknowledge(now, reading)
         while self.outbox.full and not stop.is_set():
-            self._beat()
+            self._turn()
             self.outbox.wait(0.2)
             self._acknowledge(time.monotonic(), reading)
 
@@ -223,6 +231,11 @@ class Session:
     def _beat(self) -> None:
         self.capture.beat = time.monotonic()
 
+    def _turn(self) -> None:
+        """While nothing else is done: the process lives, and the plan is looked at as ever."""
+        self._beat()
+        self._watch_at_times(self.capture.beat)
+
     def _watch_at_times(self, now: float) -> None:
         if now - self.last_watch > WATCH:
             self.last_watch = now
@@ -237,7 +250,7 @@ class Session:
         outbox.flush_all(time.monotonic(), last=True)
         deadline = float("inf")
         while not outbox.writer.wait(outbox.writer.queued(), 0.2):
-            self._beat()
+            self._turn()
             if stop.is_set():
                 deadline = min(deadline, self.capture.beat + 10)
             if self.capture.beat > deadline:

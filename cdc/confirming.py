@@ -82,10 +82,10 @@ class Confirming:
             return False
         return self.told <= self.slot_at or not sure
 
-    def move_whole(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+    def move_whole(self, stop: threading.Event, turn: Callable[[], None]) -> None:
         """Move the slot as far as the log is: at the end of a backlog, before the stream can have it."""
         while not stop.is_set() and not self._move():
-            beat()
+            turn()
             stop.wait(0.02)
 
     def close(self) -> None:

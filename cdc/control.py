@@ -21,6 +21,8 @@ logger = logging.getLogger("cutover.capture")
 
 # Held while a backlog is read: cutover.captured() looks for it.
 _CATCHING_UP: Final = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
+_CAUGHT_UP: Final = "SELECT pg_advisory_unlock(hashtextextended('cutover.backlog.' || %s, 0))"
+SILENCE = "90s"  # after which a frozen process, or one whose machine is gone, has no backlog; a log may be away for 60
 
 AT_WORK = "prepare is at work on the publication, or was ended there"
 
@@ -95,6 +97,15 @@ class Control:
             raise Busy("another capture runs: it reads the backlog", cure=cure)
         if self.slot().active:
             raise Busy(f"another capture runs: it has the slot {self.plan.slot}", cure=cure)
+
+    def expire(self) -> None:
+        """From now on the session ends, and what it holds, when nothing is asked of it for long."""
+        self.conn.execute("SELECT set_config('idle_session_timeout', %s, false)", (SILENCE,))
+
+    def caught_up(self) -> None:
+        """The backlog is read, and the slot held instead, which the server frees by itself."""
+        self.conn.execute(_CAUGHT_UP, (self.plan.name,))
+        self.conn.execute("SET idle_session_timeout = 0")
 
     def watch(self) -> None:
         """Was the plan prepared anew, a move healed, or a source swapped under its name (C10)?"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -16,7 +17,7 @@ from sql.model import Move, TargetColumn
 
 _TYPE: Final = re.compile(r"\b(character(?: varying)?\(\d+\))")  # in any language of messages
 _MOST: Final = 500  # keys of one batch that are looked up; the others' letters name no column
-_TRIALS: Final = 2_000  # of one key and one column, 0.2 ms each
+_LONGEST: Final = 2.0  # seconds for the trials of a batch: 0.2 ms each, or what the mapping takes to read a key
 
 
 def named(conn: Connection, move: Move, letters: Sequence[Letter]) -> list[Letter]:
@@ -24,8 +25,8 @@ def named(conn: Connection, move: Move, letters: Sequence[Letter]) -> list[Lette
     that PostgreSQL named, or read and converted alone it raises the same SQLSTATE.
 
     Within the caller's transaction, which goes on whatever becomes of it. Two columns, or none (a trigger wrote
-    elsewhere, a join of the mapping fails, the row has changed since): no column is named, as nothing says which it
-    was.
+    elsewhere, the key, a condition or a join of the mapping fails, the row has changed since): no column is named, as
+    nothing says which it was. Nor is one where trying took too long: the batch's positions are locked meanwhile.
     """
     too_long: dict[str, list[Key]] = {}
     failing: dict[str, list[Key]] = {}
@@ -39,8 +40,9 @@ def named(conn: Connection, move: Move, letters: Sequence[Letter]) -> list[Lette
     columns: dict[Key, str] = {}
     for type_, keys in too_long.items():
         columns |= _measured(conn, move, type_, keys[:_MOST])
+    until = time.monotonic() + _LONGEST
     for state, keys in failing.items():
-        columns |= _tried(conn, move, state, keys[:_MOST])
+        columns |= _tried(conn, move, state, keys[:_MOST], until)
     return [replace(each, column=each.column or columns.get(each.key)) for each in letters]
 
 
@@ -62,23 +64,35 @@ def _measured(conn: Connection, move: Move, type_: str, keys: Sequence[Key]) -> 
     return _only((tuple(key), c.name) for key, *long in rows for c, it in zip(columns, long, strict=True) if it)
 
 
-def _tried(conn: Connection, move: Move, state: str, keys: Sequence[Key]) -> dict[Key, str]:
+def _tried(conn: Connection, move: Move, state: str, keys: Sequence[Key], until: float) -> dict[Key, str]:
     """By key, the one column that raises this SQLSTATE. Most columns are fine for all keys at once."""
-    suspects = [column for column in move.written if _fails(conn, move, column, state, keys)]
+    suspects: list[TargetColumn] = []
+    for column in move.written:
+        if time.monotonic() >= until:
+            return {}
+        if _fails(conn, move, (column,), state, keys):
+            suspects.append(column)
     if not suspects:
         return {}
-    return _only(
-        (key, column.name)
-        for key in keys[: max(1, _TRIALS // len(suspects))]
-        for column in suspects
-        if _fails(conn, move, column, state, [key])
-    )
+    found: dict[Key, str] = {}
+    keyless = _fails(conn, move, (), state, keys)  # of a key that fails without any column, each would seem to be it
+    for key in keys:
+        if keyless and _fails(conn, move, (), state, [key]):
+            continue
+        failing: list[tuple[Key, str]] = []
+        for column in suspects:
+            if time.monotonic() >= until:
+                return found
+            if _fails(conn, move, (column,), state, [key]):
+                failing.append((key, column.name))
+        found |= _only(failing)
+    return found
 
 
-def _fails(conn: Connection, move: Move, column: TargetColumn, state: str, keys: Sequence[Key]) -> bool:
+def _fails(conn: Connection, move: Move, columns: Sequence[TargetColumn], state: str, keys: Sequence[Key]) -> bool:
     try:
         with conn.transaction():
-            conn.execute(render.alone(move, column).encode(), render.key_parameters(keys, len(move.key)))
+            conn.execute(render.alone(move, columns).encode(), render.key_parameters(keys, len(move.key)))
     except psycopg.Error as error:
         if transient(error):
             raise

@@ -62,6 +62,7 @@ class Worker:
         self.beat = time.monotonic()  # when the loop turned last
         self.chapter = Chapter()
         self.watched: tuple[object, ...] | None = None  # what a session has last seen of the plan in the control schema
+        self.outdated = False  # the plan was prepared anew, and not read since
         self.keys = self.changed = self.letters = self.batches = 0  # since start
 
     def run(self, stop: threading.Event) -> None:
@@ -71,13 +72,17 @@ class Worker:
     def _session(self, stop: threading.Event) -> None:
         while not stop.is_set():
             self.beat = time.monotonic()
+            if self.outdated:
+                if self.reload is not None:
+                    self.plan = self.reload()
+                self.outdated = False
+                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
+                continue
             try:
                 Session(self).run(stop)
             except PlanChanged:
                 self.chapter.turned()
-                if self.reload is not None:
-                    self.plan = self.reload()
-                stop.wait(0.1)  # where nothing can be reloaded, this must not spin
+                self.outdated = True
             except Gap as gap:
                 self.chapter.tell(self.dsn, self.plan, gap)
                 raise

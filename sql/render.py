@@ -274,10 +274,11 @@ def too_long(move: Move, columns: Sequence[TargetColumn], limit: int) -> str:
     return _parameterised(f"WITH {_mapping_rows(move, columns)}\nSELECT ARRAY[{key}], {tests} FROM v")
 
 
-def alone(move: Move, column: TargetColumn) -> str:
-    """Read one column of the mapping for the given keys and convert it to the target's type, for what it raises."""
-    value = f"v.{quote(column.name)}::{column.type}"
-    return _parameterised(f"WITH {_mapping_rows(move, (column,))}\nSELECT count({value}) FROM v")
+def alone(move: Move, columns: Sequence[TargetColumn]) -> str:
+    """Read these columns of the mapping for the given keys and convert them to the target's types, for what that
+    raises; none: the keys' rows alone."""
+    counts = ["count(*)", *(f"count(v.{quote(column.name)}::{column.type})" for column in columns)]
+    return _parameterised(f"WITH {_mapping_rows(move, columns)}\nSELECT {', '.join(counts)} FROM v")
 
 
 def look(move: Move, key: Sequence[str]) -> str:

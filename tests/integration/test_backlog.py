@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from psycopg import conninfo
 
-from cdc import advance, backlog, capture, confirming, frame, turn
+from cdc import advance, backlog, capture, confirming, control, frame, turn
 from cdc.capture import Session
 from cdc.control import Control
 from cdc.replication import ReplicationStream, lsn_number
@@ -172,6 +172,48 @@ def test_c13_who_reads_a_backlog_is_seen_to_capture(rig: Rig, monkeypatch: pytes
     assert set(seen) == {(True,)}
 
 
+@ONE
+def test_c13_who_is_frozen_within_a_backlog_does_not_keep_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or vanishes with its machine: the server does not miss it for hours. Another capture reads the backlog; woken, the
+    first one leaves it alone."""
+    frozen, woken, first = threading.Event(), threading.Event(), threading.get_ident()
+    whole = backlog.Backlog.read
+
+    def read(self: backlog.Backlog, most: int) -> list[bytes]:
+        nonlocal first
+        if not frozen.is_set():
+            first = threading.get_ident()
+            frozen.set()
+        if threading.get_ident() == first:
+            assert woken.wait(60)
+        return whole(self, most)
+
+    monkeypatch.setattr(backlog.Backlog, "read", read)
+    monkeypatch.setattr(control, "SILENCE", "1s")
+    rig.capture()
+    assert frozen.wait(60)
+    second = rig.capture()
+    prove(rig)
+    woken.set()
+    write(rig, 99)
+    rig.drain()
+    assert rig.differences() == {}
+    assert rig.stop(second) == []
+    write(rig, 100)
+    prove(rig)
+
+
+@ONE
+def test_c13_who_has_read_a_backlog_keeps_the_slot_and_nothing_else(rig: Rig) -> None:
+    """A walsender of a machine that is gone ends by itself, and frees the slot."""
+    rig.capture()
+    prove(rig)
+    rig.wait_until("SELECT active FROM pg_replication_slots WHERE slot_name = (SELECT slot FROM cutover.plan)")
+    name = "SELECT hashtextextended('cutover.backlog.' || plan, 0) FROM cutover.plan"
+    held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND (classid::bigint << 32 | objid::bigint) = "
+    rig.wait_until(f"SELECT NOT EXISTS ({held} ({name}))")
+
+
 @SQLITE
 def test_c13_a_slot_in_use_is_said(rig: Rig) -> None:
     """By a walsender: who would read the backlog does not begin."""
@@ -231,7 +273,7 @@ def test_a_backlog_ends_with_a_watermark_in_every_partition(rig: Rig, monkeypatc
     last transaction, of which a backlog has no Commit message."""
     read = threading.Event()
 
-    def follow(self: Session, stop: threading.Event) -> None:
+    def follow(self: Session, stop: threading.Event, behind: bool) -> None:
         read.set()
         stop.wait()
 

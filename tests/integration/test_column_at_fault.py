@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consumers import column_at_fault
 from consumers.converge import Batch, Converger
 from consumers.dead_letters import Key
 from tests.integration.arena import arena
@@ -75,3 +76,36 @@ def test_a6_the_column_that_cannot_be_read_or_converted(dsn: str) -> None:
         found = it.run('SELECT key[1], sqlstate, "column" FROM cutover.dead_letter')
         assert {key: rest for key, *rest in found} == {key: [*rest] for key, (_, *rest) in CAST_ROWS.items()}
         assert it.run("SELECT a FROM new.t") == [("fine",)]
+
+
+LONE_DDL = """
+CREATE SCHEMA old; CREATE SCHEMA new;
+CREATE TABLE old.t (a text PRIMARY KEY, live text, b text);
+CREATE TABLE new.t (a int PRIMARY KEY, b int);
+"""
+LONE = "SELECT t.a::int AS a, t.b::int AS b FROM old.t WHERE t.live::int > 0"
+LONE_ROWS: dict[str, tuple[str, str, str | None]] = {
+    "1": ("1", "x", "b"),
+    "2": ("x", "1", None),  # the condition fails, whatever is read
+    "no number": ("1", "1", None),  # the key does
+}
+
+
+def lone(dsn: str, key: str) -> list[object]:
+    """The columns that letters name, of a move that writes one column, where one row is at fault."""
+    with arena(dsn, LONE_DDL, LONE, key=("a",), partitions=1) as it:
+        live, b, _ = LONE_ROWS[key]
+        it.conn.execute("INSERT INTO old.t VALUES (%s, %s, %s)", (key, live, b))
+        Converger(it.conn, it.move, "test").apply(Batch(it.move, {(key,): (0, 0)}, set(), [], {0: None}, {}))
+        return [column for (column,) in it.run('SELECT "column" FROM cutover.dead_letter')]
+
+
+@pytest.mark.parametrize("key", LONE_ROWS)
+def test_a6_a_lone_column_is_not_at_fault_for_what_fails_without_it(dsn: str, key: str) -> None:
+    assert lone(dsn, key) == [LONE_ROWS[key][2]]
+
+
+def test_a6_a_letter_does_not_wait_for_the_name_of_its_column(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow mapping takes long for each trial, and the batch's positions stay locked."""
+    monkeypatch.setattr(column_at_fault, "_LONGEST", 0.0)
+    assert lone(dsn, "1") == [None]

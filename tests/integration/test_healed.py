@@ -10,10 +10,12 @@ import psycopg
 import pytest
 
 from cdc import capture, confirming
+from cdc.capture import Capture
 from consumers import worker
 from cutover.heal import heal as heal_with
+from sql.errors import Unreachable
 from sql.files import load
-from sql.model import Move
+from sql.model import Move, Plan
 from tests.integration.rig import Rig, shop
 from tests.integration.test_gaps import heal
 from tests.integration.test_stream import items
@@ -163,3 +165,44 @@ def test_l6_a_consumer_that_slept_through_a_heal_does_not_halt_the_move_again(
     writer.close()
     rig.wait_until(HALTED, (rig.name,))
     assert rig.stop() == []
+
+
+@ONE
+def test_c10_a_plan_that_could_not_be_read_anew_at_once_is_read_before_anything_else(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prepare and heal end a session, and the server takes no connection in that moment, twice. The next session must not halt
+    the move again, as one would that knows the table which was swapped."""
+    assert rig.stop() == []
+    healed, reloaded = threading.Event(), threading.Event()
+    refused = 0
+
+    def reload() -> Plan:
+        nonlocal refused
+        if healed.is_set() and refused < 2:
+            refused += 1
+            raise Unreachable("sorry, too many clients already")
+        plan = rig.compile()
+        if healed.is_set():
+            reloaded.set()
+        return plan
+
+    rig.start(Capture(rig.dsn, rig.plan, rig.open_log(), reload).run)
+    rig.consume()
+    items(rig, 1)
+    rig.drain()  # they know the plan as it is before
+    swap(rig)
+    monkeypatch.setattr(capture, "WATCH", 3600.0)
+    for name in ("CONFIRM_BUSY", "CONFIRM_IDLE"):
+        monkeypatch.setattr(confirming, name, 3600.0)
+    rig.prepare()
+    heal(rig)
+    healed.set()
+    monkeypatch.undo()
+    assert reloaded.wait(30)
+    rig.conn.execute("UPDATE shop.item_state SET state = 'after the heal'")
+    rig.drain()
+    assert rig.differences() == {}
+    assert rig.stop() == []
+    halts = "SELECT count(*) FROM cutover.event WHERE plan = %s AND what = 'halt'"
+    assert rig.conn.execute(halts, (rig.name,)).fetchone() == (1,)
