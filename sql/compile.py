@@ -122,7 +122,13 @@ def assemble(plan: str, it: Understood) -> Move:
 
 
 def _target_column(it: Understood, output: OutputUse, streamed: frozenset[Name]) -> TargetColumn:
-    column = it.target_column(output.name) or it.outputs[output.name]
+    column = it.target_column(output.name) or it.outputs.get(output.name)
+    if column is None:  # PostgreSQL calls it otherwise
+        raise PlanError(
+            f"an output of the mapping has no name that is certain (perhaps {output.name})",
+            file=it.spec.mapping.file,
+            cure="name each output with AS",
+        )
     return TargetColumn(
         output.name, column.type, column.type_oid, output.own, output.depends & streamed, exact(column, it.types),
         tuple(sorted(output.origin)),
