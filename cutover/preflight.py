@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import orjson
 import psycopg
 
 from cdc.identity import needed_keys
@@ -47,21 +48,46 @@ def prepared_findings(conn: Connection, folder: PlanFolder) -> Iterator[Finding]
     """What of a plan's moves may not change once they are prepared, where this role may see how they were."""
     try:
         there = conn.execute("SELECT to_regclass('cutover.move') IS NOT NULL").fetchone()
-        query = "SELECT move, partitions, target FROM cutover.move WHERE plan = %s"
+        # The key by way of jsonb: a control schema that an older version made does not have it.
+        query = "SELECT move, partitions, target, to_jsonb(m) -> 'key' FROM cutover.move m WHERE plan = %s"
         rows = conn.execute(query, (folder.name,)).fetchall() if there and there[0] else []
+        others = {
+            spec.name: conn.execute(load("prepare/taken"), (spec.target.sql, folder.name)).fetchone()
+            for spec in (folder.moves if there and there[0] else ())
+        }
     except psycopg.errors.InsufficientPrivilege:
         return
-    prepared = {move: (partitions, target) for move, partitions, target in rows}
+    prepared = {move: rest for move, *rest in rows}
     for spec in folder.moves:
-        partitions, target = prepared.get(spec.name, (spec.partitions, spec.target.sql))
+        if (other := others.get(spec.name)) is not None:
+            line = spec.line("target")
+            message = taken(spec.target, *other)
+            yield Finding(
+                "block", "prepared", message, move=spec.name, file=folder.file, line=line, cure=taken_cure(other[0])
+            )
+        partitions, target, key = prepared.get(spec.name, (spec.partitions, spec.target.sql, None))
         if partitions != spec.partitions:
             message = other_partitions(spec.name, partitions, spec.partitions)
             cure, line = f"partitions = {partitions}", spec.line("partitions")
+            yield Finding("block", "prepared", message, move=spec.name, file=folder.file, line=line, cure=cure)
+        if key is not None and key != list(spec.key):
+            message, line = other_key(spec.name, key, spec.key), spec.line("key")
+            cure = f"key = {array(key)}, or a new move"
             yield Finding("block", "prepared", message, move=spec.name, file=folder.file, line=line, cure=cure)
         if target != spec.target.sql:
             message = f"{spec.name} was prepared for {target}, the plan says {spec.target}"
             cure, line = f"target = '{target}', or a new move", spec.line("target")
             yield Finding("block", "prepared", message, move=spec.name, file=folder.file, line=line, cure=cure)
+
+
+def taken(target: Name, plan: str, move: str) -> str:
+    """Why a target of another plan's move cannot be this one's."""
+    return f"{target} is the target of {move} of the plan {plan}: each would undo what the other writes"
+
+
+def taken_cure(plan: str) -> str:
+    """What to do about it."""
+    return f'another target; or name = "{plan}" if it is the same plan; or retire that one first'
 
 
 def other_partitions(move: str, prepared: int, wanted: int) -> str:
@@ -70,6 +96,19 @@ def other_partitions(move: str, prepared: int, wanted: int) -> str:
         f"{move} was prepared with {counted(prepared, 'partition')}, the plan says {wanted}:"
         " keys would change partition, and with it their order"
     )
+
+
+def other_key(move: str, prepared: Sequence[str], wanted: Sequence[str]) -> str:
+    """Why a move keeps the columns of its key, and their order."""
+    return (
+        f"{move} was prepared with the key {array(prepared)}, the plan says {array(wanted)}:"
+        " the keys in its log would be those of other rows"
+    )
+
+
+def array(names: Sequence[str]) -> str:
+    """The columns of a key as a plan has them."""
+    return orjson.dumps(list(names)).decode()
 
 
 class _Server(NamedTuple):

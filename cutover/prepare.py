@@ -30,7 +30,17 @@ from cdc.partitions import mark
 from cdc.publication import ensure_publication, publication_exists, with_identity
 from cdc.slot import check_slot, ensure_slot, slot_exists
 from cutover.interrupted import Interrupted
-from cutover.preflight import IDENTITY, check_findings, check_moves, check_server, other_partitions
+from cutover.preflight import (
+    IDENTITY,
+    array,
+    check_findings,
+    check_moves,
+    check_server,
+    other_key,
+    other_partitions,
+    taken,
+    taken_cure,
+)
 from cutover.roles import ensure_roles, roles_exist
 from cutover.views import install_views, touch_all
 from sql.connection import Connection, connect, own
@@ -291,6 +301,7 @@ class _Call:
                 "topic": move.topic,
                 "topic_identity": topic,
                 "partitions": move.partitions,
+                "key": [column.name for column in move.key],
             }
             with own(conn):
                 left = conn.execute(
@@ -323,18 +334,23 @@ class _Call:
             )
 
     def _same_move(self, move: Move) -> None:
+        other = self.conn.execute(load("prepare/taken"), (move.target.sql, self.plan.name)).fetchone()
+        if other is not None:
+            raise Refused(taken(move.target, *other), cure=taken_cure(other[0]))
         row = self.conn.execute(
-            "SELECT target, facade, partitions, percent FROM cutover.move WHERE plan = %s AND move = %s",
+            "SELECT target, facade, partitions, percent, key FROM cutover.move WHERE plan = %s AND move = %s",
             (self.plan.name, move.name),
         ).fetchone()
         if row is None:
             return
-        target, facade, partitions, percent = row
+        target, facade, partitions, percent, key = row
         if partitions != move.partitions:
             raise Refused(
                 other_partitions(move.name, partitions, move.partitions),
                 cure=f"partitions = {partitions}",
             )
+        if key not in (None, wanted := [column.name for column in move.key]):
+            raise Refused(other_key(move.name, key, wanted), cure=f"key = {array(key)}, or a new move")
         if target != move.target.sql:
             raise Refused(f"{move.name} was prepared for {target}, the plan says {move.target.sql}", cure="a new move")
         if facade is not None and (move.facade is None or facade != move.facade.sql) and self._exists(facade):

@@ -59,6 +59,38 @@ def test_what_may_not_change_once_it_is_prepared(tour: Cli) -> None:
 
 
 @ONE
+def test_l3_the_columns_of_a_key_and_their_order_stay(tour: Cli) -> None:
+    """The keys in the log would be those of other rows: changes that are not applied yet would be lost."""
+    tour.run("prepare", "--set-identity")
+    path = tour.folder / "plan" / "plan.toml"
+    path.write_text(path.read_text().replace('["tenant", "sku"]', '["sku", "tenant"]'))
+    checked = tour.run("plan", "--check", "--json", code=5).document
+    (found,) = [each for each in checked["findings"] if each["severity"] == "block"]
+    assert (found["code"], found["file"]) == ("prepared", "plan.toml")
+    assert found["line"] == path.read_text().splitlines().index('key     = ["sku", "tenant"]') + 1
+    assert found["hint"] == 'key = ["tenant","sku"], or a new move'
+    assert found["message"] in tour.run("prepare", code=5).said
+
+
+@ONE
+def test_a_target_has_one_plan(tour: Cli, dsn: str) -> None:
+    """A plan that was given another name would write beside itself, and each undo what the other does."""
+    tour.run("prepare", "--set-identity")
+    path = tour.folder / "plan" / "plan.toml"
+    text = path.read_text()
+    path.write_text(text.replace('name = "', 'name = "new_').replace("product_current", "product_now"))
+    assert path.read_text() != text
+    checked = tour.run("plan", "--check", "--json", code=5).document
+    (found,) = [each for each in checked["findings"] if each["severity"] == "block"]
+    assert "is the target of product of the plan" in found["message"]
+    assert found["line"] == [line.split(" ")[0] for line in text.splitlines()].index("target") + 1
+    assert found["message"] in tour.run("prepare", code=5).said
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("UPDATE cutover.move SET state = 'left'")
+    tour.run("prepare")
+
+
+@ONE
 def test_a_column_that_the_rows_could_not_fill(tour: Cli, dsn: str) -> None:
     """prepare would run into it only once everything before it is done (SQLSTATE 23502)."""
     path = tour.folder / "plan" / "product.ddl.sql"
