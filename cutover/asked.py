@@ -32,6 +32,23 @@ class Asked:
         given = [self.from_start, bool(self.from_offset), self.from_lsn is not None, self.from_time is not None]
         if sum(given) != 1:
             raise UsageError("from where?", cure="one of --from-start, --from-offset, --from-lsn, --from-time")
+        self._forwards()
+
+    def _forwards(self) -> None:
+        """Raises UsageError for a stretch whose end lies before its beginning, in the same measure."""
+        for measure, read in (("time", read_time), ("lsn", read_lsn)):
+            begin, end = getattr(self, f"from_{measure}"), getattr(self, f"to_{measure}")
+            flags = f"--from-{measure}", f"--to-{measure}"
+            if begin is not None and end is not None and read(flags[0], begin) > read(flags[1], end):
+                raise UsageError(f"{flags[0]} {begin} is behind {flags[1]} {end}: there is nothing between them")
+        if self.from_offset and self.to_offset:
+            first, last = read_offsets("--from-offset", self.from_offset), read_offsets("--to-offset", self.to_offset)
+            for partition in sorted(first.keys() & last.keys()):
+                if first[partition] > last[partition]:
+                    raise UsageError(
+                        f"--from-offset {partition}:{first[partition]} is behind --to-offset"
+                        f" {partition}:{last[partition]}: there is nothing between them"
+                    )
 
     def spec(self) -> str:
         """The stretch and the keys as they were asked for: the same words go on with the same replay."""

@@ -138,6 +138,10 @@ def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelt
 
     if proof is None:
         return no("never reconciled")
+    if proof.verdict == "drift" and (failing := _failing(conn, proof)):
+        names = ", ".join(map(repr, failing))
+        found = f"the last reconciliation said drift: no key differs, and the invariant {names} fails"
+        return Check("reconciled", False, f"{found}; the report says more: cutover reconcile {proof.move}")
     if proof.verdict == "drift" and (others := _others(conn, proof)):
         number, of_all = others
         found = f"the last reconciliation said drift, {of_them(number, of_all)}"
@@ -162,9 +166,15 @@ def _run(conn: Connection, proof: Proof) -> tuple[str, int]:
     return part, accepted
 
 
+def _failing(conn: Connection, proof: Proof) -> list[str]:
+    """The invariants that the run found not to hold although no key drifts."""
+    *_, drift, failing = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or (0, [])
+    return [] if drift else failing
+
+
 def _others(conn: Connection, proof: Proof) -> tuple[int, int] | None:
     """Of the keys that the run found to drift, those that are rows of others, and all; None without any."""
-    *_, others, drift = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or (0, 0)
+    *_, others, drift, _ = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or (0, 0, None)
     return (min(others, drift), drift) if others and drift else None
 
 

@@ -157,6 +157,16 @@ def of_proof(move: MoveStatus, status: Status) -> Iterator[Problem]:
         or status.slot.gap
     ):
         return
+    if proof.verdict == "drift":
+        yield Problem(
+            "broken",
+            f"{move.move}: the last reconciliation said drift, and no key differs",
+            "an invariant of the plan did not hold: its report names it; the gate is closed",
+            f"cutover reconcile {move.move}",
+            move.move,
+            "if it says so again, look at the invariant's SQL, and for legacy rows that the mapping leaves out",
+        )
+        return
     if proof.verdict != "match":
         what, why = f"{move.move} is not proven", f"the last reconciliation said {proof.verdict}"
     elif proof.unproven:

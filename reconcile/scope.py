@@ -88,7 +88,9 @@ def sentence(move: str, verdict: str, rows: Rows, scope: Scope, awaited: str | N
     found = {
         "match": f"{move}: {_equal(rows, scope)}",
         "lag": f"{move}: {'' if untold else 'nothing is wrong, but '}not everything has arrived yet.",
-        "drift": f"{move}: the sides differ, and it is not lag.",
+        "drift": f"{move}: the sides differ, and it is not lag."
+        if rows.drift
+        else f"{move}: no key differs for good, but an invariant does not hold.",
         "unresolved": f"{move}: not proven; something could not be compared or did not move.",
     }[verdict]
     if scope.sample is None or not scope.sample.drawn:
