@@ -122,12 +122,17 @@ def _connect_raw(settings: dict[str, Any]) -> PGconn:
     return pgconn
 
 
+_NOT_YET = re.compile(r"starting up|shutting down|not yet accepting connections|in recovery mode")
+
+
 def unreachable(error: psycopg.Error) -> CutoverError:
     """What a failure to reach PostgreSQL is called here."""
     said = str(error).strip()
     if "FATAL:" in said:  # it answered
         said = said.partition("FATAL:")[2].strip()
         cure = "check the user, the password and dbname in --dsn / CUTOVER_DSN"
+        if _NOT_YET.search(said):
+            cure = "wait until it is up, and run the same command again"
         if re.search(r'database ".*" does not exist', said):
             cure = "createdb makes it; or another dbname in --dsn / CUTOVER_DSN (by default it is the user's name)"
         return Unreachable(f"PostgreSQL refuses the connection: {said}", cure=cure)
