@@ -144,6 +144,7 @@ class _Call:
         check_server(self.conn, self.plan)
         self._refuse_strangers()
         self._refuse_to_leave()
+        self._refuse_others()
         check_findings(self.plan.findings, self.moves, but=IDENTITY)
         for move in self.moves:
             read_ddl(move.ddl_sql or "", move.ddl_file)
@@ -218,6 +219,13 @@ class _Call:
                 " which nothing would keep current",
                 cure=f"cutover flip {row[0]} --to legacy",
             )
+
+    def _refuse_others(self) -> None:
+        """What a move was prepared as stays; asked again where it is recorded, as somebody may have come first."""
+        there = self.conn.execute("SELECT to_regclass('cutover.move') IS NOT NULL").fetchone()
+        if there is not None and there[0]:
+            for move in self.moves:
+                self._same_move(move)
 
     def _known(self) -> bool:
         there = self.conn.execute("SELECT to_regclass('cutover.plan') IS NOT NULL").fetchone()
@@ -338,7 +346,8 @@ class _Call:
         if other is not None:
             raise Refused(taken(move.target, *other), cure=taken_cure(other[0]))
         row = self.conn.execute(
-            "SELECT target, facade, partitions, percent, key FROM cutover.move WHERE plan = %s AND move = %s",
+            "SELECT target, facade, partitions, percent, to_jsonb(m) -> 'key' FROM cutover.move m"
+            " WHERE plan = %s AND move = %s",  # by way of jsonb: an older control schema has no key
             (self.plan.name, move.name),
         ).fetchone()
         if row is None:

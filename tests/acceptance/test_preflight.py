@@ -59,7 +59,7 @@ def test_what_may_not_change_once_it_is_prepared(tour: Cli) -> None:
 
 
 @ONE
-def test_l3_the_columns_of_a_key_and_their_order_stay(tour: Cli) -> None:
+def test_l3_the_columns_of_a_key_and_their_order_stay(tour: Cli, dsn: str) -> None:
     """The keys in the log would be those of other rows: changes that are not applied yet would be lost."""
     tour.run("prepare", "--set-identity")
     path = tour.folder / "plan" / "plan.toml"
@@ -69,7 +69,11 @@ def test_l3_the_columns_of_a_key_and_their_order_stay(tour: Cli) -> None:
     assert (found["code"], found["file"]) == ("prepared", "plan.toml")
     assert found["line"] == path.read_text().splitlines().index('key     = ["sku", "tenant"]') + 1
     assert found["hint"] == 'key = ["tenant","sku"], or a new move'
+    ddl = tour.folder / "plan" / "product.ddl.sql"
+    ddl.write_text(ddl.read_text() + '\nALTER TABLE "Lager".product ADD COLUMN IF NOT EXISTS more int;\n')
     assert found["message"] in tour.run("prepare", code=5).said
+    with psycopg.connect(dsn) as conn:  # nothing was changed
+        assert conn.execute("SELECT count(*) FROM pg_attribute WHERE attname = 'more'").fetchone() == (0,)
 
 
 @ONE
