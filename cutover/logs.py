@@ -81,4 +81,6 @@ def setup(*, verbose: bool = False, secrets: Iterable[str] = (), stream: TextIO 
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("kafka").setLevel(logging.INFO if verbose else logging.CRITICAL)  # its retries are ours to report
+    # "error ignored in rollback": it follows on an error, or an interruption, that is reported itself.
+    logging.getLogger("psycopg").setLevel(logging.INFO if verbose else logging.ERROR)
     logging.captureWarnings(True)

@@ -21,6 +21,8 @@ def _logging_as_it_was() -> Iterator[None]:
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
+    for name in ("kafka", "psycopg"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 class Terminal(io.StringIO):
@@ -67,3 +69,11 @@ def test_a_terminal_gets_text_with_the_cure_below() -> None:
     logs.setup(stream=stream)
     logging.getLogger("x").error("it fails", extra={"cure": "cutover heal", "hint": "first mend it"})
     assert stream.getvalue().endswith(" error: it fails\n  hint: first mend it\n  cure: cutover heal\n")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_psycopg_ignores_is_not_told_beside_what_it_follows_on(verbose: bool) -> None:
+    stream = io.StringIO()
+    logs.setup(verbose=verbose, stream=stream)
+    logging.getLogger("psycopg.transaction").warning("error ignored in rollback of it")
+    assert ("error ignored" in stream.getvalue()) is verbose
