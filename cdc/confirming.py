@@ -18,9 +18,7 @@ Reading = ReplicationStream | Backlog
 
 CONFIRM_BUSY: Final = 1.0  # seconds between confirmations where they are far apart, and of keepalives
 CONFIRM_IDLE: Final = 10.0
-ADVANCE: Final = (
-    10.0  # seconds between moves of the slot while a backlog is read: the server looks through WAL for each
-)
+ADVANCE: Final = 10.0  # seconds between moves of the slot in a backlog: the server looks through WAL for each
 _FAR: Final = 1 << 20  # bytes of WAL
 
 

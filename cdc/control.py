@@ -22,7 +22,8 @@ logger = logging.getLogger("cutover.capture")
 # Held while a backlog is read: cutover.captured() looks for it.
 _CATCHING_UP: Final = "SELECT pg_try_advisory_lock(hashtextextended('cutover.backlog.' || %s, 0))"
 _CAUGHT_UP: Final = "SELECT pg_advisory_unlock(hashtextextended('cutover.backlog.' || %s, 0))"
-SILENCE = "90s"  # after which a frozen process, or one whose machine is gone, has no backlog; a log may be away for 60
+# After which a frozen process, or one whose machine is gone, has no backlog any more; a log may be away for 60.
+SILENCE: Final = "90s"
 
 AT_WORK = "prepare is at work on the publication, or was ended there"
 

@@ -138,44 +138,34 @@ def _proven(conn: Connection, proof: Proof | None, plan: Plan, max_age: timedelt
 
     if proof is None:
         return no("never reconciled")
-    if proof.verdict == "drift" and (failing := _failing(conn, proof)):
-        names = ", ".join(map(repr, failing))
-        found = f"the last reconciliation said drift: no key differs, and the invariant {names} fails"
-        return Check("reconciled", False, f"{found}; the report says more: cutover reconcile {proof.move}")
-    if proof.verdict == "drift" and (others := _others(conn, proof)):
-        number, of_all = others
-        found = f"the last reconciliation said drift, {of_them(number, of_all)}"
-        return Check("reconciled", False, f"{found}: {to_decide(proof.move)}", decide=number == of_all)
+    part, accepted, others, drift, failing = _run(conn, proof)
+    if proof.verdict == "drift" and failing and not drift:
+        found = f"no key differs, and the invariant {', '.join(map(repr, failing))} fails"
+        found = f"the last reconciliation said drift: {found}; the report says more: cutover reconcile {proof.move}"
+        return Check("reconciled", False, found)
+    if proof.verdict == "drift" and others and drift:
+        number = min(others, drift)
+        found = f"the last reconciliation said drift, {of_them(number, drift)}: {to_decide(proof.move)}"
+        return Check("reconciled", False, found, decide=number == drift)
     if proof.verdict != "match":
         return no(f"the last reconciliation said {proof.verdict}")
     if not proof.exact:
-        return no(f"the last reconciliation was {_run(conn, proof)[0]} only")
+        return no(f"the last reconciliation was {part} only")
     if why := proof.void(plan.digest):
         return no(why)
     if proof.age > max_age.total_seconds():
         return no(f"the last reconciliation is {proof.age / 60:.0f} minutes old")
     why = f"match at {proof.snapshot_lsn}, {proof.age:.0f} s ago"
-    if accepted := _run(conn, proof)[1]:
+    if accepted:
         why += f"; {staying(accepted, 'key')}, by somebody's decision"
     return Check("reconciled", True, why)
 
 
-def _run(conn: Connection, proof: Proof) -> tuple[str, int]:
-    """Of which part of the move the run was, and how many keys it found to differ as somebody has accepted."""
-    part, accepted, *_ = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or ("of a part", 0)
-    return part, accepted
-
-
-def _failing(conn: Connection, proof: Proof) -> list[str]:
-    """The invariants that the run found not to hold although no key drifts."""
-    *_, drift, failing = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or (0, [])
-    return [] if drift else failing
-
-
-def _others(conn: Connection, proof: Proof) -> tuple[int, int] | None:
-    """Of the keys that the run found to drift, those that are rows of others, and all; None without any."""
-    *_, others, drift, _ = conn.execute(load("gate/run"), {"run": proof.run}).fetchone() or (0, 0, None)
-    return (min(others, drift), drift) if others and drift else None
+def _run(conn: Connection, proof: Proof) -> tuple[str, int, int, int, list[str]]:
+    """Of which part of the move the run was, how many keys it found to differ as somebody has accepted, how many drift
+    that are rows of others, how many drift, and which invariants do not hold."""
+    row = conn.execute(load("gate/run"), {"run": proof.run}).fetchone()
+    return row if row is not None else ("of a part", 0, 0, 0, [])
 
 
 def _clean(state: _State) -> Check:

@@ -59,15 +59,20 @@ def wait_for(rig: Rig, lsn: str, timeout: str) -> None:
     rig.conn.execute("SELECT cutover.wait_for(%s::pg_lsn, %s, 'item', %s)", (lsn, rig.name, timeout))
 
 
+def look_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session of capture sees no heal, and confirms nothing."""
+    monkeypatch.setattr(capture, "WATCH", 3600.0)
+    for name in ("CONFIRM_BUSY", "CONFIRM_IDLE"):
+        monkeypatch.setattr(confirming, name, 3600.0)
+
+
 @ONE
 def test_c10_what_an_old_session_of_capture_leaves_out_is_not_said_to_be_applied(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between a heal and the moment in which capture sees it: here that moment does not come until the test says so."""
     swap(rig)
-    monkeypatch.setattr(capture, "WATCH", 3600.0)
-    for name in ("CONFIRM_BUSY", "CONFIRM_IDLE"):
-        monkeypatch.setattr(confirming, name, 3600.0)
+    look_no_more(monkeypatch)
     rig.prepare()
     heal(rig)
     rig.conn.execute("UPDATE shop.item_state SET state = 'after the heal'")
@@ -192,9 +197,7 @@ def test_c10_a_plan_that_could_not_be_read_anew_at_once_is_read_before_anything_
     items(rig, 1)
     rig.drain()  # they know the plan as it is before
     swap(rig)
-    monkeypatch.setattr(capture, "WATCH", 3600.0)
-    for name in ("CONFIRM_BUSY", "CONFIRM_IDLE"):
-        monkeypatch.setattr(confirming, name, 3600.0)
+    look_no_more(monkeypatch)
     rig.prepare()
     heal(rig)
     healed.set()
